@@ -1,0 +1,3 @@
+//! The `slmc` command.
+
+fn main() {}

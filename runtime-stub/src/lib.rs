@@ -1,0 +1,2 @@
+//! See README.md.
+#![cfg_attr(not(test), no_std)]
