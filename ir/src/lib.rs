@@ -1,1 +1,10 @@
-//! See README.md.
+//! The IRs of slmc: graph IR, kernel IR, plan and targets, with their text form, verifier and interpreter.
+//!
+//! No file access, no printing, no code generator: see README.md.
+#![forbid(unsafe_code)]
+
+pub mod arena;
+pub mod graph;
+pub mod kernel;
+pub mod plan;
+pub mod target;

@@ -1,0 +1,52 @@
+//! Targets are data: two targets differ in nothing but the fields of [`Target`].
+
+pub mod known;
+
+/// What is known of a device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    /// Name on the command line.
+    pub name: &'static str,
+    /// One line for `slmc targets`.
+    pub summary: &'static str,
+    /// LLVM triple, read by code generators and the linker.
+    pub triple: &'static str,
+    /// CPU name for the code generator.
+    pub cpu: &'static str,
+    /// CPU features for the code generator, LLVM's names; also what the stub checks at open.
+    pub features: Vec<&'static str>,
+    /// Bits of a vector register, read by lowering: rows of a block = `vector_bits / 32`.
+    pub vector_bits: u16,
+    /// Vector registers, read by lowering when it chooses token tiles.
+    pub vector_registers: u16,
+    /// What the integer dot instruction takes, read by legalization and by the choice of weight layout.
+    pub dot: DotKind,
+    /// Page size: sections of `weights.bin` are aligned to it.
+    pub page_bytes: u32,
+    /// Default number of threads.
+    pub cores: u32,
+    /// Level 2 cache of a core, read by lowering when it chooses tiles.
+    pub l2_bytes: u32,
+    /// Most bytes that a bundle may take when running; a compile that exceeds it fails.
+    pub memory_budget: u64,
+}
+
+/// Integer dot products of a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DotKind {
+    /// `vpdpbusd`: four u8·i8 products summed into i32.
+    U8I8,
+    /// `pmaddubsw` and `pmaddwd`: pairs of u8·i8 into i16, pairs of i16 into i32.
+    Pairs,
+    /// `sdot`: four i8·i8 products summed into i32.
+    I8I8,
+    /// None: widening multiplies.
+    None,
+}
+
+impl Target {
+    /// Lanes of f32 in a vector register.
+    pub fn lanes(&self) -> u16 {
+        self.vector_bits / 32
+    }
+}
