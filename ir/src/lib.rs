@@ -4,7 +4,9 @@
 #![forbid(unsafe_code)]
 
 pub mod arena;
+pub mod diag;
 pub mod graph;
 pub mod kernel;
 pub mod plan;
 pub mod target;
+pub mod text;
