@@ -41,7 +41,7 @@ pub enum Expr {
     /// `if cond { a } else { b }` per lane; a scalar `cond` chooses for all lanes.
     Select(Operand, Operand, Operand),
     /// Numeric conversion: float ↔ float rounds to nearest even; int → float rounds to nearest even; float → int
-    /// truncates, must be in range; int → int truncates or extends by the signedness of the source.
+    /// truncates, and gives an unspecified value out of range; int → int truncates or extends by the signedness of the source.
     Convert(Operand),
     /// Same bits, another type of the same size; lane 0 is the lowest byte.
     Bitcast(Operand),

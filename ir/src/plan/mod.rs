@@ -103,7 +103,7 @@ pub enum PackedContent {
     Matrix {
         /// The arrangement.
         layout: MatrixLayout,
-        /// Columns.
+        /// Columns; those that the sources lack are zero.
         k: u32,
         /// Packed row r is row `rows[r].1` of weight `rows[r].0`; `None` is a row of zeros.
         rows: Vec<Option<(WeightId, u32)>>,
@@ -120,12 +120,15 @@ pub enum PackedContent {
         /// The elements.
         elems: Vec<Option<(WeightId, u32)>>,
     },
-    /// `f32[ctx, rotary_dim]`: cos and sin of each pair beside each other.
+    /// `f32[ctx, 2, width]`: per position the cosine of each dim, then its sine with the sign that the dim's product with
+    /// its partner has. Pair i lies in dims 2i (cos, −sin) and 2i + 1 (cos, sin); dims that are not rotated have (1, 0).
     Rope {
         /// The frequencies.
         attrs: crate::graph::RopeAttrs,
         /// Positions.
         ctx: u32,
+        /// Dims, at least the rotary ones.
+        width: u32,
     },
 }
 
