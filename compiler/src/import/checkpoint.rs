@@ -44,9 +44,7 @@ impl TensorInfo {
 
     /// Elements per row: the product of all dimensions but the first; 0 in a tensor without elements.
     pub fn row_len(&self) -> usize {
-        (self.elements() as usize)
-            .checked_div(self.rows())
-            .unwrap_or(0)
+        (self.elements() as usize).checked_div(self.rows()).unwrap_or(0)
     }
 
     /// Number of elements.
@@ -73,50 +71,34 @@ impl Checkpoint {
     pub fn open(dir: &Path) -> Result<Self, ImportError> {
         let mut faults = Vec::new();
         let checkpoint = Self::open_collecting(dir, &mut faults);
-        if faults.is_empty() {
-            Ok(checkpoint)
-        } else {
-            Err(ImportError::new(dir, faults))
-        }
+        if faults.is_empty() { Ok(checkpoint) } else { Err(ImportError::new(dir, faults)) }
     }
 
     /// As [`Checkpoint::open`], holding what could be read, so that an import can go on looking for faults.
     pub(super) fn open_collecting(dir: &Path, faults: &mut Vec<Fault>) -> Self {
         let layout = folder::layout(dir, faults);
-        let mut checkpoint = Self {
-            dir: dir.to_owned(),
-            names: Vec::new(),
-            files: Vec::new(),
-            tensors: Vec::new(),
-        };
+        let mut checkpoint = Self { dir: dir.to_owned(), names: Vec::new(), files: Vec::new(), tensors: Vec::new() };
         for name in layout.files {
             let path = dir.join(&name);
             match File::open(&path) {
                 Ok(file) => {
                     let number = checkpoint.files.len();
                     let found = header::read(&file, &name, faults);
-                    checkpoint
-                        .tensors
-                        .extend(found.into_iter().map(|stored| TensorInfo {
-                            name: stored.name,
-                            dtype: stored.dtype,
-                            shape: stored.shape,
-                            file: number,
-                            offset: stored.offset,
-                            len: stored.len,
-                        }));
+                    checkpoint.tensors.extend(found.into_iter().map(|stored| TensorInfo {
+                        name: stored.name,
+                        dtype: stored.dtype,
+                        shape: stored.shape,
+                        file: number,
+                        offset: stored.offset,
+                        len: stored.len,
+                    }));
                     checkpoint.names.push(name);
                     checkpoint.files.push(file);
                 }
-                Err(error) => faults.push(Fault::Io {
-                    path,
-                    detail: error.to_string(),
-                }),
+                Err(error) => faults.push(Fault::Io { path, detail: error.to_string() }),
             }
         }
-        checkpoint
-            .tensors
-            .sort_by(|a, b| (&a.name, a.file).cmp(&(&b.name, b.file)));
+        checkpoint.tensors.sort_by(|a, b| (&a.name, a.file).cmp(&(&b.name, b.file)));
         if let Some(index) = layout.index {
             checkpoint.check_index(&index, faults);
         }
@@ -140,10 +122,7 @@ impl Checkpoint {
 
     /// The tensor called `name`.
     pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
-        let at = self
-            .tensors
-            .binary_search_by(|t| t.name.as_str().cmp(name))
-            .ok()?;
+        let at = self.tensors.binary_search_by(|t| t.name.as_str().cmp(name)).ok()?;
         self.tensors.get(at)
     }
 
@@ -151,23 +130,13 @@ impl Checkpoint {
     ///
     /// # Errors
     /// An unknown name, rows outside the tensor, or a failed read.
-    pub fn read_rows_f32(
-        &self,
-        name: &str,
-        rows: Range<usize>,
-        out: &mut Vec<f32>,
-    ) -> Result<(), ImportError> {
+    pub fn read_rows_f32(&self, name: &str, rows: Range<usize>, out: &mut Vec<f32>) -> Result<(), ImportError> {
         let info = self.known(name)?;
         if rows.start > rows.end || rows.end > info.rows() {
             return Err(self.error(Fault::Entry {
                 file: self.names[info.file].clone(),
                 tensor: name.to_owned(),
-                detail: format!(
-                    "rows {}..{} were asked for, it has {}",
-                    rows.start,
-                    rows.end,
-                    info.rows()
-                ),
+                detail: format!("rows {}..{} were asked for, it has {}", rows.start, rows.end, info.rows()),
             }));
         }
         let row_bytes = (info.row_len() * info.dtype.size()) as u64;
@@ -189,20 +158,13 @@ impl Checkpoint {
     pub fn read_raw(&self, name: &str) -> Result<Vec<u8>, ImportError> {
         let info = self.known(name)?;
         let mut bytes = vec![0u8; info.len as usize];
-        self.read_at(info, 0, &mut bytes)
-            .map_err(|fault| self.error(fault))?;
+        self.read_at(info, 0, &mut bytes).map_err(|fault| self.error(fault))?;
         Ok(bytes)
     }
 
     /// Hands the bytes `range` of a tensor to `take` in blocks of `block.len()`, in order. The block's length must be
     /// a multiple of the element size.
-    pub(super) fn read_blocks(
-        &self,
-        info: &TensorInfo,
-        range: Range<u64>,
-        block: &mut [u8],
-        mut take: impl FnMut(&[u8]),
-    ) -> Result<(), Fault> {
+    pub(super) fn read_blocks(&self, info: &TensorInfo, range: Range<u64>, block: &mut [u8], mut take: impl FnMut(&[u8])) -> Result<(), Fault> {
         let mut at = range.start;
         while at < range.end {
             let len = (range.end - at).min(block.len() as u64) as usize;
@@ -215,22 +177,15 @@ impl Checkpoint {
     }
 
     fn read_at(&self, info: &TensorInfo, at: u64, bytes: &mut [u8]) -> Result<(), Fault> {
-        self.files[info.file]
-            .read_exact_at(bytes, info.offset + at)
-            .map_err(|error| Fault::Entry {
-                file: self.names[info.file].clone(),
-                tensor: info.name.clone(),
-                detail: format!("cannot be read at byte {}: {error}", info.offset + at),
-            })
+        self.files[info.file].read_exact_at(bytes, info.offset + at).map_err(|error| Fault::Entry {
+            file: self.names[info.file].clone(),
+            tensor: info.name.clone(),
+            detail: format!("cannot be read at byte {}: {error}", info.offset + at),
+        })
     }
 
     fn known(&self, name: &str) -> Result<&TensorInfo, ImportError> {
-        self.tensor(name).ok_or_else(|| {
-            self.error(Fault::MissingTensor {
-                tensor: name.to_owned(),
-                expected: Vec::new(),
-            })
-        })
+        self.tensor(name).ok_or_else(|| self.error(Fault::MissingTensor { tensor: name.to_owned(), expected: Vec::new() }))
     }
 
     /// An error of one fault in this checkpoint.
@@ -250,38 +205,21 @@ impl Checkpoint {
             }
         }
         let mut disagree = |tensor: &str, detail: String| {
-            faults.push(Fault::Index {
-                index: folder::INDEX.to_owned(),
-                tensor: tensor.to_owned(),
-                detail,
-            });
+            faults.push(Fault::Index { index: folder::INDEX.to_owned(), tensor: tensor.to_owned(), detail });
         };
         for (tensor, shard) in index {
             let first = self.tensors.partition_point(|t| t.name < *tensor);
-            let holders: Vec<&str> = self.tensors[first..]
-                .iter()
-                .take_while(|t| t.name == *tensor)
-                .map(|t| self.names[t.file].as_str())
-                .collect();
+            let holders: Vec<&str> = self.tensors[first..].iter().take_while(|t| t.name == *tensor).map(|t| self.names[t.file].as_str()).collect();
             if readable.contains(shard.as_str()) && !holders.contains(&shard.as_str()) {
                 disagree(tensor, format!("{shard} does not hold it"));
             }
             for holder in holders.into_iter().filter(|h| h != shard) {
-                disagree(
-                    tensor,
-                    format!("placed in {shard}, but {holder} holds it too"),
-                );
+                disagree(tensor, format!("placed in {shard}, but {holder} holds it too"));
             }
         }
         for tensor in &self.tensors {
             if !index.contains_key(&tensor.name) {
-                disagree(
-                    &tensor.name,
-                    format!(
-                        "{} holds it, the index does not list it",
-                        self.names[tensor.file]
-                    ),
-                );
+                disagree(&tensor.name, format!("{} holds it, the index does not list it", self.names[tensor.file]));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The configuration of a Llama: `config.json` of either generation, and the end tokens of `generation_config.json`.
 //!
 //! Values are believed only after each was checked alone and against the others. Limits are far above any real model
-//! and low enough that no product of two of them overflows; [`LlamaConfig::parameters`] checks the rest.
+//! and low enough that a product of two of them fits in 64 bits; the sum over all tensors is checked by the import.
 
 use super::{
     fault::{Fault, Warning},
@@ -43,7 +43,6 @@ const MAX_HEADS: usize = 1 << 12;
 const MAX_HEAD_DIM: usize = 1 << 12;
 const MAX_VOCAB: usize = 1 << 24;
 const MAX_CONTEXT: usize = 1 << 28;
-const MAX_PARAMETERS: u64 = 1 << 40;
 
 /// Shape and options of a model of the Llama family. All sizes are at least 1.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,63 +84,24 @@ impl LlamaConfig {
     ///
     /// # Errors
     /// Every value that is absent, of the wrong type, out of range, in conflict with another or not supported.
-    pub fn parse(
-        config: &Map<String, Value>,
-        generation: Option<&Map<String, Value>>,
-    ) -> Result<(Self, Vec<Warning>), Vec<Fault>> {
+    pub fn parse(config: &Map<String, Value>, generation: Option<&Map<String, Value>>) -> Result<(Self, Vec<Warning>), Vec<Fault>> {
         let mut faults = Vec::new();
         let mut warnings = Vec::new();
         check_family(&mut Fields::new(CONFIG, "", config, &mut faults));
-        options::check(
-            CONFIG,
-            config,
-            &[READ, rope::KEYS],
-            &mut faults,
-            &mut warnings,
-        );
+        options::check(CONFIG, config, &[READ, rope::KEYS], &mut faults, &mut warnings);
         let rope = rope::read(CONFIG, config, &mut faults);
         let parsed = read(config, generation, rope, &mut faults);
         if !faults.is_empty() {
             return Err(faults);
         }
         if parsed.eos.is_empty() {
-            warnings.push(Warning {
-                file: CONFIG.to_owned(),
-                detail: "no eos_token_id: answers end at the token limit only".to_owned(),
-            });
-        }
-        if parsed.parameters().is_none_or(|n| n > MAX_PARAMETERS) {
-            return Err(vec![Fault::Config {
-                file: CONFIG.to_owned(),
-                key: "hidden_size".to_owned(),
-                detail: format!(
-                    "the sizes together mean more than {MAX_PARAMETERS} parameters; check hidden_size, intermediate_size, num_hidden_layers and vocab_size"
-                ),
-            }]);
+            warnings.push(Warning { file: CONFIG.to_owned(), detail: "no eos_token_id: answers end at the token limit only".to_owned() });
         }
         Ok((parsed, warnings))
     }
-
-    /// Number of weights, a tied head counted once; `None` on overflow.
-    pub fn parameters(&self) -> Option<u64> {
-        super::tensors::expected(self)
-            .iter()
-            .try_fold(0u64, |sum, tensor| {
-                let elements = tensor
-                    .shape
-                    .iter()
-                    .try_fold(1u64, |n, d| n.checked_mul(*d as u64))?;
-                sum.checked_add(elements)
-            })
-    }
 }
 
-fn read(
-    config: &Map<String, Value>,
-    generation: Option<&Map<String, Value>>,
-    rope: RopeSpec,
-    faults: &mut Vec<Fault>,
-) -> LlamaConfig {
+fn read(config: &Map<String, Value>, generation: Option<&Map<String, Value>>, rope: RopeSpec, faults: &mut Vec<Fault>) -> LlamaConfig {
     let before = faults.len();
     let mut f = Fields::new(CONFIG, "", config, faults);
     let hidden = f.size("hidden_size", 1..=MAX_WIDTH);
@@ -152,39 +112,23 @@ fn read(
     let ffn = f.size("intermediate_size", 1..=MAX_WIDTH);
     let vocab = f.size("vocab_size", 1..=MAX_VOCAB);
     let ctx_max = f.size("max_position_embeddings", 1..=MAX_CONTEXT);
-    let eps = f.number("rms_norm_eps", "a number above 0 and below 1", |v| {
-        v < 1.0 && v as f32 > 0.0
-    });
+    let eps = f.number("rms_norm_eps", "a number above 0 and below 1", |v| v < 1.0 && v as f32 > 0.0);
     let sizes_read = f.faults().len() == before;
     let kv_heads = kv_heads.unwrap_or(heads);
-    if sizes_read && heads % kv_heads != 0 {
-        f.fault(
-            "num_attention_heads",
-            format!("found {heads}, a multiple of num_key_value_heads = {kv_heads} is expected"),
-        );
+    if sizes_read && !heads.is_multiple_of(kv_heads) {
+        f.fault("num_attention_heads", format!("found {heads}, a multiple of num_key_value_heads = {kv_heads} is expected"));
     }
     let head_dim = head_dim.unwrap_or_else(|| {
-        if sizes_read && hidden % heads != 0 {
-            f.fault(
-                "hidden_size",
-                format!("found {hidden}, a multiple of num_attention_heads = {heads} is expected where head_dim is not given"),
-            );
+        if sizes_read && !hidden.is_multiple_of(heads) {
+            f.fault("hidden_size", format!("found {hidden}, a multiple of num_attention_heads = {heads} is expected where head_dim is not given"));
         }
         (hidden / heads).max(1)
     });
-    if sizes_read && head_dim % 2 != 0 {
-        f.fault(
-            "head_dim",
-            format!(
-                "found {head_dim}, an even number is expected: rotation pairs the halves of a head"
-            ),
-        );
+    if sizes_read && !head_dim.is_multiple_of(2) {
+        f.fault("head_dim", format!("found {head_dim}, an even number is expected: rotation pairs the halves of a head"));
     }
     if sizes_read && head_dim > MAX_HEAD_DIM {
-        f.fault(
-            "head_dim",
-            format!("hidden_size / num_attention_heads is {head_dim}, at most {MAX_HEAD_DIM} is expected"),
-        );
+        f.fault("head_dim", format!("hidden_size / num_attention_heads is {head_dim}, at most {MAX_HEAD_DIM} is expected"));
     }
     let tied = f.flag("tie_word_embeddings", false);
     let attention_bias = f.flag("attention_bias", false);
@@ -199,36 +143,18 @@ fn read(
     }
     eos.sort_unstable();
     eos.dedup();
-    LlamaConfig {
-        hidden,
-        layers,
-        heads,
-        kv_heads,
-        head_dim,
-        ffn,
-        vocab,
-        ctx_max,
-        eps: eps as f32,
-        rope,
-        tied,
-        attention_bias,
-        mlp_bias,
-        eos,
-        bos,
-    }
+    LlamaConfig { hidden, layers, heads, kv_heads, head_dim, ffn, vocab, ctx_max, eps: eps as f32, rope, tied, attention_bias, mlp_bias, eos, bos }
 }
 
 /// Architecture, model type and activation.
 fn check_family(fields: &mut Fields<'_>) {
     match fields.optional_text("model_type") {
         Some("llama") => {}
-        Some(other) => fields.unsupported(
-            "model_type",
-            &Value::String(other.to_owned()),
-            "a Llama is expected",
-        ),
+        Some(other) => {
+            fields.unsupported("model_type", &Value::String(other.to_owned()), format!("supported model types are {}", super::supported()))
+        }
         None if fields.value("model_type").is_none() => {
-            fields.fault("model_type", "is missing; \"llama\" is expected");
+            fields.fault("model_type", format!("is missing; supported model types are {}", super::supported()));
         }
         None => {}
     }
@@ -236,20 +162,13 @@ fn check_family(fields: &mut Fields<'_>) {
         None => {}
         Some(Value::Array(list)) if list.iter().all(|v| v == "LlamaForCausalLM") => {}
         Some(found @ Value::Array(list)) if list.iter().all(Value::is_string) => {
-            fields.unsupported("architectures", found, "LlamaForCausalLM is expected");
+            fields.unsupported("architectures", found, "LlamaForCausalLM alone is expected");
         }
-        Some(other) => fields.fault(
-            "architectures",
-            format!("found {}, a list of names is expected", brief(other)),
-        ),
+        Some(other) => fields.fault("architectures", format!("found {}, a list of names is expected", brief(other))),
     }
     if let Some(act) = fields.optional_text("hidden_act")
         && !["silu", "swish"].contains(&act)
     {
-        fields.unsupported(
-            "hidden_act",
-            &Value::String(act.to_owned()),
-            "silu is expected",
-        );
+        fields.unsupported("hidden_act", &Value::String(act.to_owned()), "silu is expected");
     }
 }

@@ -58,9 +58,7 @@ pub enum Fault {
         detail: String,
     },
     /// The index of a sharded checkpoint names a file that is not there.
-    #[error(
-        "{shard} is missing: {index} places {tensors} tensors in it (the first is {first}); download it again"
-    )]
+    #[error("{shard} is missing: {index} places {tensors} tensors in it (the first is {first}); download it again")]
     MissingShard {
         /// Name of the index file.
         index: String,
@@ -100,9 +98,7 @@ pub enum Fault {
         detail: String,
     },
     /// A tensor is stored in a number format that is no weight format.
-    #[error(
-        "{file}: tensor {tensor} is stored as {dtype}; only F32, F16 and BF16 weights can be imported"
-    )]
+    #[error("{file}: tensor {tensor} is stored as {dtype}; only F32, F16 and BF16 weights can be imported")]
     Dtype {
         /// Name of the file.
         file: String,
@@ -133,11 +129,16 @@ pub enum Fault {
         /// What it means and what is supported instead.
         detail: String,
     },
+    /// A longer context was asked for than the model was made for.
+    #[error("a context of {asked} tokens was asked for; the model was made for at most {most} (max_position_embeddings)")]
+    Context {
+        /// Tokens asked for.
+        asked: usize,
+        /// Tokens the model was made for.
+        most: usize,
+    },
     /// The architecture needs a tensor that the checkpoint lacks.
-    #[error(
-        "tensor {tensor} is missing: the configuration needs it with shape {}",
-        Shape(expected)
-    )]
+    #[error("tensor {tensor} is missing: the configuration needs it with shape {}", Shape(expected))]
     MissingTensor {
         /// The tensor.
         tensor: String,
@@ -145,10 +146,7 @@ pub enum Fault {
         expected: Vec<usize>,
     },
     /// The checkpoint holds a tensor that the architecture does not use.
-    #[error(
-        "tensor {tensor} of shape {} has no place in this architecture: {detail}",
-        Shape(found)
-    )]
+    #[error("tensor {tensor} of shape {} has no place in this architecture: {detail}", Shape(found))]
     SurplusTensor {
         /// The tensor.
         tensor: String,
@@ -158,11 +156,7 @@ pub enum Fault {
         detail: String,
     },
     /// A tensor has another shape than the configuration implies.
-    #[error(
-        "tensor {tensor} has shape {}, the configuration needs {}",
-        Shape(found),
-        Shape(expected)
-    )]
+    #[error("tensor {tensor} has shape {}, the configuration needs {}", Shape(found), Shape(expected))]
     Misshapen {
         /// The tensor.
         tensor: String,
@@ -172,9 +166,7 @@ pub enum Fault {
         expected: Vec<usize>,
     },
     /// A tensor holds values that are no numbers.
-    #[error(
-        "tensor {tensor} holds {nan} NaN and {infinite} infinite values, the first at element {first}"
-    )]
+    #[error("tensor {tensor} holds {nan} NaN and {infinite} infinite values, the first at element {first}")]
     NonFinite {
         /// The tensor.
         tensor: String,
@@ -213,18 +205,12 @@ impl ImportError {
         let mut unique: Vec<Fault> = Vec::with_capacity(faults.len());
         for fault in faults {
             // Two stages may see the same absent file; tensor faults come one per tensor from a single stage.
-            let seen = matches!(
-                fault,
-                Fault::Io { .. } | Fault::NotAFolder { .. } | Fault::MissingFile { .. }
-            ) && unique.contains(&fault);
+            let seen = matches!(fault, Fault::Io { .. } | Fault::NotAFolder { .. } | Fault::MissingFile { .. }) && unique.contains(&fault);
             if !seen {
                 unique.push(fault);
             }
         }
-        Self {
-            dir: dir.to_owned(),
-            faults: unique,
-        }
+        Self { dir: dir.to_owned(), faults: unique }
     }
 }
 

@@ -18,18 +18,8 @@ pub(super) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// Reads `map`, found in `file` under `prefix`.
-    pub fn new(
-        file: &'a str,
-        prefix: &'a str,
-        map: &'a Map<String, Value>,
-        faults: &'a mut Vec<Fault>,
-    ) -> Self {
-        Self {
-            file,
-            prefix,
-            map,
-            faults,
-        }
+    pub fn new(file: &'a str, prefix: &'a str, map: &'a Map<String, Value>, faults: &'a mut Vec<Fault>) -> Self {
+        Self { file, prefix, map, faults }
     }
 
     /// The object under reading.
@@ -49,11 +39,7 @@ impl<'a> Fields<'a> {
 
     /// Pushes a fault about `key`.
     pub fn fault(&mut self, key: &str, detail: impl Into<String>) {
-        self.faults.push(Fault::Config {
-            file: self.file.to_owned(),
-            key: format!("{}{key}", self.prefix),
-            detail: detail.into(),
-        });
+        self.faults.push(Fault::Config { file: self.file.to_owned(), key: format!("{}{key}", self.prefix), detail: detail.into() });
     }
 
     /// Pushes that the value of `key` asks for something that is not built.
@@ -84,12 +70,7 @@ impl<'a> Fields<'a> {
         match found {
             Some(size) if range.contains(&size) => Some(size),
             _ => {
-                let detail = format!(
-                    "found {}, a whole number from {} to {} is expected",
-                    brief(value),
-                    range.start(),
-                    range.end()
-                );
+                let detail = format!("found {}, a whole number from {} to {} is expected", brief(value), range.start(), range.end());
                 self.fault(key, detail);
                 None
             }
@@ -97,12 +78,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A finite number for which `holds`; `expected` says it in words. `None` when absent, null or faulty.
-    pub fn optional_number(
-        &mut self,
-        key: &str,
-        expected: &str,
-        holds: impl Fn(f64) -> bool,
-    ) -> Option<f64> {
+    pub fn optional_number(&mut self, key: &str, expected: &str, holds: impl Fn(f64) -> bool) -> Option<f64> {
         let value = self.value(key)?;
         match value.as_f64().filter(|v| v.is_finite() && holds(*v)) {
             Some(number) => Some(number),
@@ -116,13 +92,12 @@ impl<'a> Fields<'a> {
 
     /// A finite number that must be there.
     pub fn number(&mut self, key: &str, expected: &str, holds: impl Fn(f64) -> bool) -> f64 {
-        self.optional_number(key, expected, holds)
-            .unwrap_or_else(|| {
-                if self.value(key).is_none() {
-                    self.fault(key, format!("is missing; {expected} is needed"));
-                }
-                1.0
-            })
+        self.optional_number(key, expected, holds).unwrap_or_else(|| {
+            if self.value(key).is_none() {
+                self.fault(key, format!("is missing; {expected} is needed"));
+            }
+            1.0
+        })
     }
 
     /// true or false; `default` when absent or null.
@@ -131,10 +106,7 @@ impl<'a> Fields<'a> {
             None => default,
             Some(Value::Bool(flag)) => *flag,
             Some(other) => {
-                self.fault(
-                    key,
-                    format!("found {}, true or false is expected", brief(other)),
-                );
+                self.fault(key, format!("found {}, true or false is expected", brief(other)));
                 default
             }
         }
@@ -166,11 +138,7 @@ impl<'a> Fields<'a> {
                 Some(id) => ids.push(id),
                 None => self.fault(
                     key,
-                    format!(
-                        "found {}, token ids from 0 to {} (vocab_size is {vocab}) are expected",
-                        brief(value),
-                        vocab.saturating_sub(1)
-                    ),
+                    format!("found {}, token ids from 0 to {} (vocab_size is {vocab}) are expected", brief(value), vocab.saturating_sub(1)),
                 ),
             }
         }

@@ -45,16 +45,10 @@ pub(super) fn layout(dir: &Path, faults: &mut Vec<Fault>) -> Layout {
         } else {
             "it describes the architecture; copy it from where the weights came from"
         };
-        faults.push(Fault::MissingFile {
-            file: CONFIG.to_owned(),
-            detail: detail.to_owned(),
-        });
+        faults.push(Fault::MissingFile { file: CONFIG.to_owned(), detail: detail.to_owned() });
     }
     if names.contains(SINGLE) {
-        Layout {
-            files: vec![SINGLE.to_owned()],
-            index: None,
-        }
+        Layout { files: vec![SINGLE.to_owned()], index: None }
     } else if names.contains(INDEX) {
         sharded(dir, &names, faults)
     } else {
@@ -64,36 +58,20 @@ pub(super) fn layout(dir: &Path, faults: &mut Vec<Fault>) -> Layout {
 }
 
 fn file_names(dir: &Path) -> Result<BTreeSet<String>, Fault> {
-    let failed = |error: std::io::Error| Fault::Io {
-        path: dir.to_owned(),
-        detail: error.to_string(),
-    };
+    let failed = |error: std::io::Error| Fault::Io { path: dir.to_owned(), detail: error.to_string() };
     if !fs::metadata(dir).map_err(failed)?.is_dir() {
-        return Err(Fault::NotAFolder {
-            path: dir.to_owned(),
-        });
+        return Err(Fault::NotAFolder { path: dir.to_owned() });
     }
     let mut names = BTreeSet::new();
     for entry in fs::read_dir(dir).map_err(failed)? {
-        names.insert(
-            entry
-                .map_err(failed)?
-                .file_name()
-                .to_string_lossy()
-                .into_owned(),
-        );
+        names.insert(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
     }
     Ok(names)
 }
 
 fn no_weights(names: &BTreeSet<String>) -> Fault {
-    let having = |endings: &[&str]| -> Vec<String> {
-        names
-            .iter()
-            .filter(|n| endings.iter().any(|e| n.to_ascii_lowercase().ends_with(e)))
-            .cloned()
-            .collect()
-    };
+    let having =
+        |endings: &[&str]| -> Vec<String> { names.iter().filter(|n| endings.iter().any(|e| n.to_ascii_lowercase().ends_with(e))).cloned().collect() };
     let pickles = having(&[".bin", ".pt", ".pth", ".pkl", ".ckpt"]);
     if !pickles.is_empty() {
         return Fault::Pickle { files: pickles };
@@ -104,10 +82,7 @@ fn no_weights(names: &BTreeSet<String>) -> Fault {
         detail: if others.is_empty() {
             format!("neither it nor {INDEX} is in the folder, so there are no weights")
         } else {
-            format!(
-                "neither it nor {INDEX} is in the folder; found {}, which cannot be imported as they are",
-                others.join(", ")
-            )
+            format!("neither it nor {INDEX} is in the folder; found {}, which cannot be imported as they are", others.join(", "))
         },
     }
 }
@@ -120,10 +95,7 @@ fn sharded(dir: &Path, names: &BTreeSet<String>, faults: &mut Vec<Fault>) -> Lay
         faults.push(Fault::Json {
             file: INDEX.to_owned(),
             detail: match root.get("weight_map") {
-                Some(found) => format!(
-                    "weight_map is {}, an object of tensor names to files is expected",
-                    brief(found)
-                ),
+                Some(found) => format!("weight_map is {}, an object of tensor names to files is expected", brief(found)),
                 None => "has no weight_map".to_owned(),
             },
         });
@@ -145,10 +117,7 @@ fn sharded(dir: &Path, names: &BTreeSet<String>, faults: &mut Vec<Fault>) -> Lay
         }
     }
     if map.is_empty() {
-        faults.push(Fault::Json {
-            file: INDEX.to_owned(),
-            detail: "weight_map is empty".to_owned(),
-        });
+        faults.push(Fault::Json { file: INDEX.to_owned(), detail: "weight_map is empty".to_owned() });
     }
     let mut files = Vec::new();
     for (shard, tensors) in shards {
@@ -159,23 +128,15 @@ fn sharded(dir: &Path, names: &BTreeSet<String>, faults: &mut Vec<Fault>) -> Lay
                 index: INDEX.to_owned(),
                 shard: shard.to_owned(),
                 tensors: tensors.len(),
-                first: tensors
-                    .iter()
-                    .min()
-                    .map_or(String::new(), |t| (*t).to_owned()),
+                first: tensors.iter().min().map_or(String::new(), |t| (*t).to_owned()),
             });
         }
     }
-    Layout {
-        files,
-        index: Some(index),
-    }
+    Layout { files, index: Some(index) }
 }
 
 /// A shard must lie in the folder itself: an index that points elsewhere is broken or malicious.
 fn is_plain_name(name: &str) -> bool {
     let mut parts = Path::new(name).components();
-    matches!(parts.next(), Some(Component::Normal(part)) if part == name)
-        && parts.next().is_none()
-        && name.ends_with(".safetensors")
+    matches!(parts.next(), Some(Component::Normal(part)) if part == name) && parts.next().is_none() && name.ends_with(".safetensors")
 }

@@ -42,10 +42,7 @@ pub(super) fn read(file: &File, label: &str, faults: &mut Vec<Fault>) -> Vec<Sto
     let (text, file_len) = match header_text(file) {
         Ok(found) => found,
         Err(detail) => {
-            faults.push(Fault::Header {
-                file: label.to_owned(),
-                detail,
-            });
+            faults.push(Fault::Header { file: label.to_owned(), detail });
             return Vec::new();
         }
     };
@@ -53,10 +50,7 @@ pub(super) fn read(file: &File, label: &str, faults: &mut Vec<Fault>) -> Vec<Sto
     let entries = match parsed {
         Ok(Entries(entries)) => entries,
         Err(error) => {
-            faults.push(Fault::Header {
-                file: label.to_owned(),
-                detail: format!("the header is not valid: {error}"),
-            });
+            faults.push(Fault::Header { file: label.to_owned(), detail: format!("the header is not valid: {error}") });
             return Vec::new();
         }
     };
@@ -72,9 +66,7 @@ fn header_text(file: &File) -> Result<(Vec<u8>, u64), String> {
     let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
     let file_len = file.metadata().map_err(unreadable)?.len();
     if file_len < 8 {
-        return Err(format!(
-            "truncated: {file_len} bytes, a safetensors file starts with an 8-byte header length"
-        ));
+        return Err(format!("truncated: {file_len} bytes, a safetensors file starts with an 8-byte header length"));
     }
     let mut length = [0u8; 8];
     file.read_exact_at(&mut length, 0).map_err(unreadable)?;
@@ -85,10 +77,7 @@ fn header_text(file: &File) -> Result<(Vec<u8>, u64), String> {
         ));
     }
     if length > file_len - 8 {
-        return Err(format!(
-            "truncated: the header claims {length} bytes, the file has {} after the length; download it again",
-            file_len - 8
-        ));
+        return Err(format!("truncated: the header claims {length} bytes, the file has {} after the length; download it again", file_len - 8));
     }
     let mut text = vec![0u8; length as usize];
     file.read_exact_at(&mut text, 8).map_err(unreadable)?;
@@ -119,9 +108,7 @@ impl<'de> Deserialize<'de> for Entries {
                     let parsed = entry(&value);
                     broken += usize::from(parsed.is_err());
                     if broken > MAX_BROKEN {
-                        return Err(serde::de::Error::custom(format!(
-                            "more than {MAX_BROKEN} entries are broken"
-                        )));
+                        return Err(serde::de::Error::custom(format!("more than {MAX_BROKEN} entries are broken")));
                     }
                     entries.push((name, parsed));
                 }
@@ -133,33 +120,18 @@ impl<'de> Deserialize<'de> for Entries {
 }
 
 fn entry(value: &Value) -> Result<Entry, String> {
-    let field = |key: &str| {
-        value
-            .get(key)
-            .ok_or_else(|| format!("its header entry {} has no {key}", brief(value)))
-    };
+    let field = |key: &str| value.get(key).ok_or_else(|| format!("its header entry {} has no {key}", brief(value)));
     let dtype = field("dtype")?;
-    let dtype = Dtype::deserialize(dtype)
-        .map_err(|_| format!("{} is no safetensors dtype", brief(dtype)))?;
+    let dtype = Dtype::deserialize(dtype).map_err(|_| format!("{} is no safetensors dtype", brief(dtype)))?;
     let shape = field("shape")?;
-    let shape = Vec::<usize>::deserialize(shape)
-        .map_err(|_| format!("shape {} is no list of sizes", brief(shape)))?;
+    let shape = Vec::<usize>::deserialize(shape).map_err(|_| format!("shape {} is no list of sizes", brief(shape)))?;
     let offsets = field("data_offsets")?;
-    let data_offsets = <(usize, usize)>::deserialize(offsets)
-        .map_err(|_| format!("data_offsets {} is no pair of byte offsets", brief(offsets)))?;
-    Ok(Entry {
-        dtype,
-        shape,
-        data_offsets,
-    })
+    let data_offsets = <(usize, usize)>::deserialize(offsets).map_err(|_| format!("data_offsets {} is no pair of byte offsets", brief(offsets)))?;
+    Ok(Entry { dtype, shape, data_offsets })
 }
 
 /// Entries whose shape, dtype and extent agree, sorted by extent.
-fn sound_entries(
-    entries: Vec<(String, Result<Entry, String>)>,
-    label: &str,
-    faults: &mut Vec<Fault>,
-) -> Vec<(String, Entry)> {
+fn sound_entries(entries: Vec<(String, Result<Entry, String>)>, label: &str, faults: &mut Vec<Fault>) -> Vec<(String, Entry)> {
     let mut names = BTreeSet::new();
     let mut sound = Vec::with_capacity(entries.len());
     for (name, entry) in entries {
@@ -171,11 +143,7 @@ fn sound_entries(
         });
         match checked {
             Ok(entry) => sound.push((name, entry)),
-            Err(detail) => faults.push(Fault::Entry {
-                file: label.to_owned(),
-                tensor: cut(name),
-                detail,
-            }),
+            Err(detail) => faults.push(Fault::Entry { file: label.to_owned(), tensor: cut(name), detail }),
         }
     }
     sound.sort_by(|a, b| (a.1.data_offsets, &a.0).cmp(&(b.1.data_offsets, &b.0)));
@@ -191,27 +159,16 @@ fn check_extent(entry: &Entry) -> Result<(), String> {
         .and_then(|n| n.checked_mul(entry.dtype.bitsize()))
         .ok_or_else(|| format!("shape {:?} overflows", entry.shape))?
         .div_ceil(8);
-    let held = end
-        .checked_sub(start)
-        .ok_or_else(|| format!("data_offsets [{start}, {end}] run backwards"))?;
+    let held = end.checked_sub(start).ok_or_else(|| format!("data_offsets [{start}, {end}] run backwards"))?;
     if held != bytes {
-        return Err(format!(
-            "data_offsets [{start}, {end}] hold {held} bytes, {} of shape {:?} needs {bytes}",
-            entry.dtype, entry.shape
-        ));
+        return Err(format!("data_offsets [{start}, {end}] hold {held} bytes, {} of shape {:?} needs {bytes}", entry.dtype, entry.shape));
     }
     Ok(())
 }
 
 /// Tensors must cover the data without overlap or gap. `before` is the fault count before this file's entries: where
 /// an entry was already refused, the hole that it leaves is no news.
-fn check_layout(
-    sound: &[(String, Entry)],
-    data_len: u64,
-    label: &str,
-    before: usize,
-    faults: &mut Vec<Fault>,
-) {
+fn check_layout(sound: &[(String, Entry)], data_len: u64, label: &str, before: usize, faults: &mut Vec<Fault>) {
     let complete = faults.len() == before;
     let (mut end, mut owner) = (0usize, "the header");
     let mut first_cut: Option<&str> = None;
@@ -228,9 +185,7 @@ fn check_layout(
             faults.push(Fault::Entry {
                 file: label.to_owned(),
                 tensor: name.clone(),
-                detail: format!(
-                    "starts at byte {start} and leaves a gap after {owner}, which ends at {end}"
-                ),
+                detail: format!("starts at byte {start} and leaves a gap after {owner}, which ends at {end}"),
             });
         }
         if stop as u64 > data_len {
@@ -250,46 +205,24 @@ fn check_layout(
             ),
         });
     } else if (end as u64) < data_len && complete {
-        faults.push(Fault::Header {
-            file: label.to_owned(),
-            detail: format!(
-                "{} bytes at its end belong to no tensor",
-                data_len - end as u64
-            ),
-        });
+        faults.push(Fault::Header { file: label.to_owned(), detail: format!("{} bytes at its end belong to no tensor", data_len - end as u64) });
     }
     if faults.len() == before
         && let Err(error) = Metadata::new(None, sound.to_vec())
     {
-        faults.push(Fault::Header {
-            file: label.to_owned(),
-            detail: format!("the header is not valid: {error}"),
-        });
+        faults.push(Fault::Header { file: label.to_owned(), detail: format!("the header is not valid: {error}") });
     }
 }
 
-fn stored(
-    sound: Vec<(String, Entry)>,
-    data_start: u64,
-    label: &str,
-    faults: &mut Vec<Fault>,
-) -> Vec<Stored> {
+fn stored(sound: Vec<(String, Entry)>, data_start: u64, label: &str, faults: &mut Vec<Fault>) -> Vec<Stored> {
     let mut tensors = Vec::with_capacity(sound.len());
     for (name, entry) in sound {
         let (start, end) = entry.data_offsets;
         match StoredDtype::from_header(entry.dtype) {
-            Some(dtype) => tensors.push(Stored {
-                name,
-                dtype,
-                shape: entry.shape,
-                offset: data_start.saturating_add(start as u64),
-                len: (end - start) as u64,
-            }),
-            None => faults.push(Fault::Dtype {
-                file: label.to_owned(),
-                tensor: name,
-                dtype: entry.dtype.to_string(),
-            }),
+            Some(dtype) => {
+                tensors.push(Stored { name, dtype, shape: entry.shape, offset: data_start.saturating_add(start as u64), len: (end - start) as u64 })
+            }
+            None => faults.push(Fault::Dtype { file: label.to_owned(), tensor: name, dtype: entry.dtype.to_string() }),
         }
     }
     tensors

@@ -12,19 +12,12 @@ const LIMIT: u64 = 64 << 20;
 /// # Errors
 /// Pushes [`Fault::Io`] for a file that cannot be read (an absent one included) and [`Fault::Json`] for text that is
 /// not a JSON object.
-pub(super) fn read_object(
-    dir: &Path,
-    name: &str,
-    faults: &mut Vec<Fault>,
-) -> Option<(Vec<u8>, Map<String, Value>)> {
+pub(super) fn read_object(dir: &Path, name: &str, faults: &mut Vec<Fault>) -> Option<(Vec<u8>, Map<String, Value>)> {
     let path = dir.join(name);
     let mut text = Vec::new();
     let read = File::open(&path).and_then(|file| file.take(LIMIT + 1).read_to_end(&mut text));
     if let Err(error) = read {
-        faults.push(Fault::Io {
-            path,
-            detail: error.to_string(),
-        });
+        faults.push(Fault::Io { path, detail: error.to_string() });
         return None;
     }
     let detail = if text.len() as u64 > LIMIT {
@@ -36,10 +29,7 @@ pub(super) fn read_object(
             Err(error) => format!("not valid JSON: {error}{}", quote_line(&text, error.line())),
         }
     };
-    faults.push(Fault::Json {
-        file: name.to_owned(),
-        detail,
-    });
+    faults.push(Fault::Json { file: name.to_owned(), detail });
     None
 }
 
@@ -59,11 +49,8 @@ pub(super) fn cut(text: String) -> String {
 
 /// The line that a parse error points at: Python writes `NaN` and `Infinity`, which are not JSON, and the line names the key.
 fn quote_line(text: &[u8], line: usize) -> String {
-    let found = text
-        .split(|b| *b == b'\n')
-        .nth(line.saturating_sub(1))
-        .map(|l| String::from_utf8_lossy(l).trim().to_owned())
-        .filter(|l| !l.is_empty());
+    let found =
+        text.split(|b| *b == b'\n').nth(line.saturating_sub(1)).map(|l| String::from_utf8_lossy(l).trim().to_owned()).filter(|l| !l.is_empty());
     match found {
         Some(line) => format!(": `{}`", cut(line)),
         None => String::new(),

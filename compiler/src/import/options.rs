@@ -21,212 +21,52 @@ enum Off {
 
 /// Options that change the computation, with what they mean.
 static REFUSED: &[(&str, Off, &str)] = &[
-    (
-        "add_cross_attention",
-        Off::Absent,
-        "cross attention is not built",
-    ),
+    ("add_cross_attention", Off::Absent, "cross attention is not built"),
     ("alibi", Off::Absent, "positions by ALiBi are not built"),
-    (
-        "attention_chunk_size",
-        Off::Absent,
-        "chunked attention is not built",
-    ),
-    (
-        "attention_multiplier",
-        Off::Absent,
-        "another attention scale is not built",
-    ),
-    (
-        "attn_logit_softcapping",
-        Off::Absent,
-        "soft caps belong to another family",
-    ),
-    (
-        "attn_temperature_tuning",
-        Off::Absent,
-        "attention temperature is not built",
-    ),
-    (
-        "auto_map",
-        Off::Absent,
-        "the checkpoint brings its own Python code, which may compute anything",
-    ),
+    ("attention_chunk_size", Off::Absent, "chunked attention is not built"),
+    ("attention_multiplier", Off::Absent, "another attention scale is not built"),
+    ("attn_logit_softcapping", Off::Absent, "soft caps belong to another family"),
+    ("attn_temperature_tuning", Off::Absent, "attention temperature is not built"),
+    ("auto_map", Off::Absent, "the checkpoint brings its own Python code, which may compute anything"),
     ("clip_qkv", Off::Absent, "clipped projections are not built"),
-    (
-        "cross_layer_sharing",
-        Off::Absent,
-        "shared layers belong to another family",
-    ),
-    (
-        "embedding_multiplier",
-        Off::Number(1.0),
-        "scaled embeddings are not built",
-    ),
-    (
-        "final_logit_softcapping",
-        Off::Absent,
-        "soft caps belong to another family",
-    ),
-    (
-        "first_k_dense_replace",
-        Off::Absent,
-        "mixtures of experts are not built",
-    ),
-    (
-        "is_encoder_decoder",
-        Off::Absent,
-        "only decoders are supported",
-    ),
+    ("cross_layer_sharing", Off::Absent, "shared layers belong to another family"),
+    ("embedding_multiplier", Off::Number(1.0), "scaled embeddings are not built"),
+    ("final_logit_softcapping", Off::Absent, "soft caps belong to another family"),
+    ("first_k_dense_replace", Off::Absent, "mixtures of experts are not built"),
+    ("is_encoder_decoder", Off::Absent, "only decoders are supported"),
     ("kv_lora_rank", Off::Absent, "latent attention is not built"),
-    (
-        "layer_sharing",
-        Off::Absent,
-        "shared layers belong to another family",
-    ),
-    (
-        "layer_types",
-        Off::Only("full_attention"),
-        "only full attention is supported",
-    ),
-    (
-        "logit_scale",
-        Off::Number(1.0),
-        "scaled logits are not built",
-    ),
-    (
-        "logits_scaling",
-        Off::Number(1.0),
-        "scaled logits are not built",
-    ),
-    (
-        "moe_intermediate_size",
-        Off::Absent,
-        "mixtures of experts are not built",
-    ),
-    (
-        "n_routed_experts",
-        Off::Number(0.0),
-        "mixtures of experts are not built",
-    ),
-    (
-        "no_rope_layer_interval",
-        Off::Number(0.0),
-        "layers without positions are not built",
-    ),
-    (
-        "no_rope_layers",
-        Off::Absent,
-        "layers without positions are not built",
-    ),
-    (
-        "num_experts",
-        Off::Number(0.0),
-        "mixtures of experts are not built",
-    ),
-    (
-        "num_experts_per_tok",
-        Off::Number(0.0),
-        "mixtures of experts are not built",
-    ),
-    (
-        "num_local_experts",
-        Off::Number(0.0),
-        "mixtures of experts are not built",
-    ),
-    (
-        "num_nextn_predict_layers",
-        Off::Number(0.0),
-        "extra prediction layers are not built",
-    ),
-    (
-        "partial_rotary_factor",
-        Off::Number(1.0),
-        "only whole heads are rotated",
-    ),
+    ("layer_sharing", Off::Absent, "shared layers belong to another family"),
+    ("layer_types", Off::Only("full_attention"), "only full attention is supported"),
+    ("logit_scale", Off::Number(1.0), "scaled logits are not built"),
+    ("logits_scaling", Off::Number(1.0), "scaled logits are not built"),
+    ("moe_intermediate_size", Off::Absent, "mixtures of experts are not built"),
+    ("n_routed_experts", Off::Number(0.0), "mixtures of experts are not built"),
+    ("no_rope_layer_interval", Off::Number(0.0), "layers without positions are not built"),
+    ("no_rope_layers", Off::Absent, "layers without positions are not built"),
+    ("num_experts", Off::Number(0.0), "mixtures of experts are not built"),
+    ("num_experts_per_tok", Off::Number(0.0), "mixtures of experts are not built"),
+    ("num_local_experts", Off::Number(0.0), "mixtures of experts are not built"),
+    ("num_nextn_predict_layers", Off::Number(0.0), "extra prediction layers are not built"),
+    ("partial_rotary_factor", Off::Number(1.0), "only whole heads are rotated"),
     ("pruned_heads", Off::Absent, "pruned heads are not built"),
-    (
-        "qk_layernorm",
-        Off::Absent,
-        "norms of queries and keys belong to another family",
-    ),
-    (
-        "qk_norm",
-        Off::Absent,
-        "norms of queries and keys belong to another family",
-    ),
-    (
-        "quantization_config",
-        Off::Absent,
-        "weights that are already quantized cannot be imported; give the original f16 or bf16 checkpoint",
-    ),
-    (
-        "query_pre_attn_scalar",
-        Off::Absent,
-        "another attention scale is not built",
-    ),
-    (
-        "residual_multiplier",
-        Off::Number(1.0),
-        "scaled residuals are not built",
-    ),
-    (
-        "rope_interleaved",
-        Off::Absent,
-        "only rotation of halves is supported",
-    ),
+    ("qk_layernorm", Off::Absent, "norms of queries and keys belong to another family"),
+    ("qk_norm", Off::Absent, "norms of queries and keys belong to another family"),
+    ("quantization_config", Off::Absent, "weights that are already quantized cannot be imported; give the original f16 or bf16 checkpoint"),
+    ("query_pre_attn_scalar", Off::Absent, "another attention scale is not built"),
+    ("residual_multiplier", Off::Number(1.0), "scaled residuals are not built"),
+    ("rope_interleaved", Off::Absent, "only rotation of halves is supported"),
     ("rotary_dim", Off::Absent, "only whole heads are rotated"),
-    (
-        "rotary_pct",
-        Off::Number(1.0),
-        "only whole heads are rotated",
-    ),
-    (
-        "scale_attn_by_inverse_layer_idx",
-        Off::Absent,
-        "another attention scale is not built",
-    ),
+    ("rotary_pct", Off::Number(1.0), "only whole heads are rotated"),
+    ("scale_attn_by_inverse_layer_idx", Off::Absent, "another attention scale is not built"),
     ("scale_depth", Off::Absent, "scaled residuals are not built"),
-    (
-        "scale_emb",
-        Off::Number(1.0),
-        "scaled embeddings are not built",
-    ),
-    (
-        "share_embedding",
-        Off::Absent,
-        "set tie_word_embeddings instead, or use the family that defines it",
-    ),
-    (
-        "sliding_window",
-        Off::Absent,
-        "only full attention is supported; set it to null if the context stays below the window",
-    ),
-    (
-        "tie_encoder_decoder",
-        Off::Absent,
-        "only decoders are supported",
-    ),
-    (
-        "use_parallel_residual",
-        Off::Absent,
-        "parallel residuals are not built",
-    ),
-    (
-        "use_qk_norm",
-        Off::Absent,
-        "norms of queries and keys belong to another family",
-    ),
-    (
-        "use_sliding_window",
-        Off::Absent,
-        "only full attention is supported",
-    ),
-    (
-        "vision_config",
-        Off::Absent,
-        "only text models are supported",
-    ),
+    ("scale_emb", Off::Number(1.0), "scaled embeddings are not built"),
+    ("share_embedding", Off::Absent, "set tie_word_embeddings instead, or use the family that defines it"),
+    ("sliding_window", Off::Absent, "only full attention is supported; set it to null if the context stays below the window"),
+    ("tie_encoder_decoder", Off::Absent, "only decoders are supported"),
+    ("use_parallel_residual", Off::Absent, "parallel residuals are not built"),
+    ("use_qk_norm", Off::Absent, "norms of queries and keys belong to another family"),
+    ("use_sliding_window", Off::Absent, "only full attention is supported"),
+    ("vision_config", Off::Absent, "only text models are supported"),
 ];
 
 /// Keys that do not change what a decoder computes from given weights.
@@ -276,13 +116,7 @@ static HARMLESS: &[&str] = &[
 ];
 
 /// Checks all keys of `map` but those in `read`, which the family reads itself.
-pub(super) fn check(
-    file: &str,
-    map: &Map<String, Value>,
-    read: &[&[&str]],
-    faults: &mut Vec<Fault>,
-    warnings: &mut Vec<Warning>,
-) {
+pub(super) fn check(file: &str, map: &Map<String, Value>, read: &[&[&str]], faults: &mut Vec<Fault>, warnings: &mut Vec<Warning>) {
     let mut fields = Fields::new(file, "", map, faults);
     for (key, value) in map {
         if read.iter().any(|keys| keys.contains(&key.as_str())) {
@@ -293,10 +127,7 @@ pub(super) fn check(
                 fields.unsupported(key, value, *why);
             }
         } else if !HARMLESS.contains(&key.as_str()) {
-            warnings.push(Warning {
-                file: file.to_owned(),
-                detail: format!("key {key} is not known and was ignored"),
-            });
+            warnings.push(Warning { file: file.to_owned(), detail: format!("key {key} is not known and was ignored") });
         }
     }
 }
@@ -312,9 +143,7 @@ fn is_off(value: &Value, off: &Off) -> bool {
         || match off {
             Off::Absent => false,
             Off::Number(number) => value.as_f64() == Some(*number),
-            Off::Only(text) => value
-                .as_array()
-                .is_some_and(|list| list.iter().all(|v| v.as_str() == Some(text))),
+            Off::Only(text) => value.as_array().is_some_and(|list| list.iter().all(|v| v.as_str() == Some(text))),
         }
 }
 

@@ -9,7 +9,7 @@ use super::{
     json_file::{brief, cut},
 };
 use serde_json::{Map, Value};
-use std::f64::consts::PI;
+use slmc_ir::graph::RopeScaling;
 
 /// Keys of the top level that this reader owns.
 pub(super) const KEYS: &[&str] = &["rope_theta", "rope_scaling", "rope_parameters"];
@@ -26,68 +26,10 @@ const MAX_CONTEXT: usize = 1 << 28;
 /// Rotary embedding of one kind of layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RopeSpec {
-    /// Base of the geometric series of frequencies.
-    pub theta: f64,
-    /// How the frequencies are changed for long contexts.
+    /// Base of the geometric series of wave lengths.
+    pub theta: f32,
+    /// How frequencies are scaled for long contexts.
     pub scaling: RopeScaling,
-}
-
-/// How frequencies are changed for long contexts.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum RopeScaling {
-    /// Not at all.
-    Default,
-    /// All divided by the factor.
-    Linear {
-        /// The divisor, at least 1.
-        factor: f64,
-    },
-    /// Llama 3: long wavelengths divided by the factor, short ones kept, a linear blend between.
-    Llama3 {
-        /// The divisor of long wavelengths, at least 1.
-        factor: f64,
-        /// Wavelengths above `original / low_freq_factor` are long.
-        low_freq_factor: f64,
-        /// Wavelengths below `original / high_freq_factor` are short.
-        high_freq_factor: f64,
-        /// Context length of the first training, in tokens.
-        original: usize,
-    },
-}
-
-impl RopeSpec {
-    /// Radians per position of each rotated pair, `[dims / 2]`: pair `i` is (`i`, `i + dims / 2`) of a head.
-    pub fn frequencies(&self, dims: usize) -> Vec<f32> {
-        (0..dims / 2)
-            .map(|i| {
-                let plain = self.theta.powf(-((2 * i) as f64) / dims as f64);
-                self.scaled(plain) as f32
-            })
-            .collect()
-    }
-
-    fn scaled(&self, plain: f64) -> f64 {
-        match self.scaling {
-            RopeScaling::Default => plain,
-            RopeScaling::Linear { factor } => plain / factor,
-            RopeScaling::Llama3 {
-                factor,
-                low_freq_factor: low,
-                high_freq_factor: high,
-                original,
-            } => {
-                let turns = original as f64 * plain / (2.0 * PI);
-                if turns < low {
-                    plain / factor
-                } else if turns > high {
-                    plain
-                } else {
-                    let smooth = (turns - low) / (high - low);
-                    (1.0 - smooth) * plain / factor + smooth * plain
-                }
-            }
-        }
-    }
 }
 
 /// Reads either spelling from the top level of `file`.
@@ -98,23 +40,14 @@ pub(super) fn read(file: &str, top: &Map<String, Value>, faults: &mut Vec<Fault>
     let (key, chosen) = match (object("rope_parameters"), object("rope_scaling")) {
         (Some(new), Some(old)) => {
             if new != old {
-                fields.fault(
-                    "rope_parameters",
-                    format!(
-                        "differs from rope_scaling = {}; keep one of the two",
-                        brief(old)
-                    ),
-                );
+                fields.fault("rope_parameters", format!("differs from rope_scaling = {}; keep one of the two", brief(old)));
             }
             ("rope_parameters.", Some(new))
         }
         (Some(new), None) => ("rope_parameters.", Some(new)),
         (None, old) => ("rope_scaling.", old),
     };
-    let plain = |theta: Option<f64>| RopeSpec {
-        theta: theta.unwrap_or(DEFAULT_THETA),
-        scaling: RopeScaling::Default,
-    };
+    let plain = |theta: Option<f64>| RopeSpec { theta: theta.unwrap_or(DEFAULT_THETA) as f32, scaling: RopeScaling::Default };
     match chosen {
         None => plain(outer),
         Some(Value::Object(map)) => {
@@ -123,30 +56,19 @@ pub(super) fn read(file: &str, top: &Map<String, Value>, faults: &mut Vec<Fault>
             if let (Some(inner), Some(outer)) = (inner, outer)
                 && inner != outer
             {
-                fields.fault(
-                    "rope_theta",
-                    format!("found {inner}, but the top level says {outer}; keep one"),
-                );
+                fields.fault("rope_theta", format!("found {inner}, but the top level says {outer}; keep one"));
             }
-            RopeSpec {
-                scaling: scaling(&mut fields),
-                ..plain(inner.or(outer))
-            }
+            RopeSpec { scaling: scaling(&mut fields), ..plain(inner.or(outer)) }
         }
         Some(other) => {
-            fields.fault(
-                key.trim_end_matches('.'),
-                format!("found {}, an object or null is expected", brief(other)),
-            );
+            fields.fault(key.trim_end_matches('.'), format!("found {}, an object or null is expected", brief(other)));
             plain(outer)
         }
     }
 }
 
 fn theta(fields: &mut Fields<'_>) -> Option<f64> {
-    fields.optional_number("rope_theta", "a number above 0 and at most 1e12", |v| {
-        v > 0.0 && v <= MAX_THETA
-    })
+    fields.optional_number("rope_theta", "a number above 0 and at most 1e12", |v| v as f32 > 0.0 && v <= MAX_THETA)
 }
 
 fn scaling(fields: &mut Fields<'_>) -> RopeScaling {
@@ -155,24 +77,13 @@ fn scaling(fields: &mut Fields<'_>) -> RopeScaling {
     if let (Some(kind), Some(older)) = (kind, older)
         && kind != older
     {
-        fields.fault(
-            "rope_type",
-            format!("found \"{kind}\", but type says \"{older}\"; keep one"),
-        );
+        fields.fault("rope_type", format!("found \"{kind}\", but type says \"{older}\"; keep one"));
     }
     let of_layers = fields.map().values().any(Value::is_object);
     let (name, known): (&str, &[&str]) = match kind.or(older) {
         Some("default") => ("default", &[]),
         Some("linear") => ("linear", &["factor"]),
-        Some("llama3") => (
-            "llama3",
-            &[
-                "factor",
-                "low_freq_factor",
-                "high_freq_factor",
-                "original_max_position_embeddings",
-            ],
-        ),
+        Some("llama3") => ("llama3", &["factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"]),
         Some(other) => {
             let found = Value::String(cut(other.to_owned()));
             let key = if kind.is_some() { "rope_type" } else { "type" };
@@ -182,10 +93,7 @@ fn scaling(fields: &mut Fields<'_>) -> RopeScaling {
         None if of_layers || fields.map().is_empty() => ("default", &[]),
         None if fields.map().keys().all(|k| k == "rope_theta") => ("default", &[]),
         None => {
-            fields.fault(
-                "rope_type",
-                "is missing; default, linear or llama3 is needed",
-            );
+            fields.fault("rope_type", "is missing; default, linear or llama3 is needed");
             return RopeScaling::Default;
         }
     };
@@ -193,37 +101,20 @@ fn scaling(fields: &mut Fields<'_>) -> RopeScaling {
     let at_least_one = |v: f64| (1.0..=MAX_FACTOR).contains(&v);
     let positive = |v: f64| v > 0.0 && v <= MAX_FACTOR;
     match name {
-        "linear" => RopeScaling::Linear {
-            factor: fields.number("factor", "a number from 1 to 1e6", at_least_one),
-        },
+        "linear" => RopeScaling::Linear { factor: fields.number("factor", "a number from 1 to 1e6", at_least_one) as f32 },
         "llama3" => {
             let factor = fields.number("factor", "a number from 1 to 1e6", at_least_one);
-            let low = fields.number(
-                "low_freq_factor",
-                "a number above 0 and at most 1e6",
-                positive,
-            );
-            let high = fields.number(
-                "high_freq_factor",
-                "a number above 0 and at most 1e6",
-                positive,
-            );
-            let both = |f: &Fields<'_>| {
-                ["low_freq_factor", "high_freq_factor"]
-                    .iter()
-                    .all(|k| f.value(k).is_some())
-            };
+            let low = fields.number("low_freq_factor", "a number above 0 and at most 1e6", positive);
+            let high = fields.number("high_freq_factor", "a number above 0 and at most 1e6", positive);
+            let both = |f: &Fields<'_>| ["low_freq_factor", "high_freq_factor"].iter().all(|k| f.value(k).is_some());
             if both(fields) && high <= low {
-                fields.fault(
-                    "high_freq_factor",
-                    format!("found {high}, which must be above low_freq_factor = {low}"),
-                );
+                fields.fault("high_freq_factor", format!("found {high}, which must be above low_freq_factor = {low}"));
             }
             RopeScaling::Llama3 {
-                factor,
-                low_freq_factor: low,
-                high_freq_factor: high,
-                original: fields.size("original_max_position_embeddings", 1..=MAX_CONTEXT),
+                factor: factor as f32,
+                low: low as f32,
+                high: high as f32,
+                original: fields.size("original_max_position_embeddings", 1..=MAX_CONTEXT) as u32,
             }
         }
         _ => RopeScaling::Default,
@@ -235,8 +126,7 @@ fn refuse_others(fields: &mut Fields<'_>, name: &str, known: &[&str]) {
     for (key, value) in fields.map() {
         let read = ["rope_theta", "rope_type", "type"].contains(&key.as_str());
         let neutral = value.is_null()
-            || (value.as_f64() == Some(1.0)
-                && ["partial_rotary_factor", "factor", "attention_factor"].contains(&key.as_str()))
+            || (value.as_f64() == Some(1.0) && ["partial_rotary_factor", "factor", "attention_factor"].contains(&key.as_str()))
             || key == "original_max_position_embeddings";
         if !read && !neutral && !known.contains(&key.as_str()) {
             fields.unsupported(key, value, format!("rope type {name} does not use it"));
@@ -251,96 +141,38 @@ mod tests {
 
     fn parse(value: Value) -> Result<RopeSpec, Vec<String>> {
         let mut faults = Vec::new();
-        let Value::Object(map) = value else {
-            panic!("tests pass objects")
-        };
+        let Value::Object(map) = value else { panic!("tests pass objects") };
         let spec = read("config.json", &map, &mut faults);
-        if faults.is_empty() {
-            Ok(spec)
-        } else {
-            Err(faults.iter().map(Fault::to_string).collect())
-        }
+        if faults.is_empty() { Ok(spec) } else { Err(faults.iter().map(Fault::to_string).collect()) }
     }
 
     #[test]
     fn both_spellings_mean_the_same() {
-        let old = parse(
-            json!({"rope_theta": 500000.0, "rope_scaling": {"rope_type": "llama3", "factor": 8.0,
-            "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64}}),
-        );
-        let new = parse(
-            json!({"rope_parameters": {"rope_theta": 500000.0, "rope_type": "llama3", "factor": 8.0,
-            "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64}}),
-        );
+        let old = parse(json!({"rope_theta": 500000.0, "rope_scaling": {"rope_type": "llama3", "factor": 8.0,
+            "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64}}));
+        let new = parse(json!({"rope_parameters": {"rope_theta": 500000.0, "rope_type": "llama3", "factor": 8.0,
+            "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64}}));
         assert_eq!(old, new);
         assert_eq!(
             parse(json!({"rope_scaling": {"type": "linear", "factor": 2}})),
-            Ok(RopeSpec {
-                theta: 10_000.0,
-                scaling: RopeScaling::Linear { factor: 2.0 }
-            })
+            Ok(RopeSpec { theta: 10_000.0, scaling: RopeScaling::Linear { factor: 2.0 } })
         );
-        assert_eq!(
-            parse(json!({"rope_theta": 1e4, "rope_scaling": null})),
-            parse(json!({}))
-        );
-    }
-
-    #[test]
-    fn frequencies_follow_the_scaling() {
-        let plain = RopeSpec {
-            theta: 10_000.0,
-            scaling: RopeScaling::Default,
-        };
-        assert_eq!(plain.frequencies(4), [1.0, 0.01]);
-        let llama3 = RopeSpec {
-            theta: 10_000.0,
-            scaling: RopeScaling::Llama3 {
-                factor: 8.0,
-                low_freq_factor: 1.0,
-                high_freq_factor: 4.0,
-                original: 64,
-            },
-        };
-        // 10.2 turns in the original context: kept; 0.1 turns: divided.
-        assert_eq!(llama3.frequencies(4), [1.0, 0.00125]);
-        // 2.04 turns: a blend of 35 % plain and 65 % divided.
-        let blended = RopeSpec {
-            theta: 25.0,
-            ..llama3
-        }
-        .frequencies(4)[1];
-        let smooth = (64.0 * 0.2 / (2.0 * PI) - 1.0) / 3.0;
-        assert!((f64::from(blended) - (0.025 * (1.0 - smooth) + 0.2 * smooth)).abs() < 1e-7);
+        assert_eq!(parse(json!({"rope_theta": 1e4, "rope_scaling": null})), parse(json!({})));
     }
 
     #[test]
     fn what_is_not_built_is_named() {
         for kind in ["yarn", "dynamic", "longrope"] {
-            let faults =
-                parse(json!({"rope_scaling": {"rope_type": kind, "factor": 2.0}})).unwrap_err();
-            assert!(
-                faults[0].contains(kind) && faults[0].contains("rope_scaling.rope_type"),
-                "{faults:?}"
-            );
+            let faults = parse(json!({"rope_scaling": {"rope_type": kind, "factor": 2.0}})).unwrap_err();
+            assert!(faults[0].contains(kind) && faults[0].contains("rope_scaling.rope_type"), "{faults:?}");
         }
-        let faults = parse(
-            json!({"rope_parameters": {"rope_type": "llama3", "rope_theta": -1, "factor": 0.5,
-            "low_freq_factor": 4.0, "high_freq_factor": 1.0, "attention_factor": 0.7}}),
-        )
+        let faults = parse(json!({"rope_parameters": {"rope_type": "llama3", "rope_theta": -1, "factor": 0.5,
+            "low_freq_factor": 4.0, "high_freq_factor": 1.0, "attention_factor": 0.7}}))
         .unwrap_err();
-        for key in [
-            "rope_theta",
-            "rope_parameters.factor",
-            "high_freq_factor",
-            "attention_factor",
-            "original_max",
-        ] {
+        for key in ["rope_theta", "rope_parameters.factor", "high_freq_factor", "attention_factor", "original_max"] {
             assert!(faults.iter().any(|f| f.contains(key)), "{key}: {faults:?}");
         }
-        let nested =
-            parse(json!({"rope_parameters": {"full_attention": {"rope_type": "default"}}}))
-                .unwrap_err();
+        let nested = parse(json!({"rope_parameters": {"full_attention": {"rope_type": "default"}}})).unwrap_err();
         assert!(nested[0].contains("full_attention"), "{nested:?}");
     }
 }

@@ -51,12 +51,7 @@ impl Checkpoint {
         tensors.sort_by_key(|t| (t.file, t.offset));
         let pieces: Vec<Piece<'_>> = tensors
             .iter()
-            .flat_map(|info| {
-                (0..info.len.div_ceil(PIECE)).map(move |i| Piece {
-                    info,
-                    range: i * PIECE..((i + 1) * PIECE).min(info.len),
-                })
-            })
+            .flat_map(|info| (0..info.len.div_ceil(PIECE)).map(move |i| Piece { info, range: i * PIECE..((i + 1) * PIECE).min(info.len) }))
             .collect();
         let scanned: Vec<Result<Scanned, Fault>> = pieces
             .par_iter()
@@ -84,18 +79,11 @@ impl Checkpoint {
                 element += (run.len() / dtype.size()) as u64;
             }
         })?;
-        Ok(Scanned {
-            hash: hash.finalize().into(),
-            non_finite,
-        })
+        Ok(Scanned { hash: hash.finalize().into(), non_finite })
     }
 
     /// Joins the pieces, which come in the order of `tensors`.
-    fn gather(
-        &self,
-        tensors: &[&TensorInfo],
-        scanned: Vec<Result<Scanned, Fault>>,
-    ) -> Result<Vec<TensorDigest>, ImportError> {
+    fn gather(&self, tensors: &[&TensorInfo], scanned: Vec<Result<Scanned, Fault>>) -> Result<Vec<TensorDigest>, ImportError> {
         let mut digests = Vec::with_capacity(tensors.len());
         let mut faults = Vec::new();
         let mut pieces = scanned.into_iter();
@@ -118,17 +106,9 @@ impl Checkpoint {
             }
             faults.extend(unreadable);
             if let Some(found) = non_finite {
-                faults.push(Fault::NonFinite {
-                    tensor: info.name.clone(),
-                    first: found.first,
-                    nan: found.nan,
-                    infinite: found.infinite,
-                });
+                faults.push(Fault::NonFinite { tensor: info.name.clone(), first: found.first, nan: found.nan, infinite: found.infinite });
             }
-            digests.push(TensorDigest {
-                name: info.name.clone(),
-                hash: hash.finalize().into(),
-            });
+            digests.push(TensorDigest { name: info.name.clone(), hash: hash.finalize().into() });
         }
         if !faults.is_empty() {
             return Err(ImportError::new(self.dir(), faults));
@@ -152,11 +132,7 @@ fn start_hash(info: &TensorInfo) -> Sha256 {
 
 /// Adds `found`, whose index counts from element `base`.
 fn merge(all: &mut Option<NonFinite>, found: NonFinite, base: u64) {
-    let all = all.get_or_insert(NonFinite {
-        first: base + found.first,
-        nan: 0,
-        infinite: 0,
-    });
+    let all = all.get_or_insert(NonFinite { first: base + found.first, nan: 0, infinite: 0 });
     all.nan += found.nan;
     all.infinite += found.infinite;
 }

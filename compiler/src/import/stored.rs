@@ -101,18 +101,11 @@ impl StoredDtype {
     }
 }
 
-fn search<const N: usize>(
-    bytes: &[u8],
-    exponent: u32,
-    fraction: u32,
-    bits: impl Fn([u8; N]) -> u32,
-) -> Option<NonFinite> {
+fn search<const N: usize>(bytes: &[u8], exponent: u32, fraction: u32, bits: impl Fn([u8; N]) -> u32) -> Option<NonFinite> {
     let mut found: Option<NonFinite> = None;
     for (block, run) in bytes.chunks(BLOCK * N).enumerate() {
         let elements = run.as_chunks::<N>().0;
-        let any = elements
-            .iter()
-            .fold(false, |any, e| any | (bits(*e) & exponent == exponent));
+        let any = elements.iter().fold(false, |any, e| any | (bits(*e) & exponent == exponent));
         if !any {
             continue;
         }
@@ -121,11 +114,7 @@ fn search<const N: usize>(
             if value & exponent != exponent {
                 continue;
             }
-            let all = found.get_or_insert(NonFinite {
-                first: (block * BLOCK + i) as u64,
-                nan: 0,
-                infinite: 0,
-            });
+            let all = found.get_or_insert(NonFinite { first: (block * BLOCK + i) as u64, nan: 0, infinite: 0 });
             if value & fraction == 0 {
                 all.infinite += 1;
             } else {
@@ -154,10 +143,7 @@ mod tests {
                     StoredDtype::F16 => f16::from_bits(bits).to_f32(),
                     _ => bf16::from_bits(bits).to_f32(),
                 };
-                assert!(
-                    got.to_bits() == want.to_bits() || (got.is_nan() && want.is_nan()),
-                    "{dtype:?} {bits:#06x}: {got} is not {want}"
-                );
+                assert!(got.to_bits() == want.to_bits() || (got.is_nan() && want.is_nan()), "{dtype:?} {bits:#06x}: {got} is not {want}");
             }
         }
     }
@@ -175,32 +161,14 @@ mod tests {
     #[test]
     fn non_finite_values_are_counted_and_placed() {
         let mut values = vec![0.5f32; 5000];
-        assert_eq!(
-            StoredDtype::F32.non_finite(
-                &values
-                    .iter()
-                    .flat_map(|v| v.to_le_bytes())
-                    .collect::<Vec<_>>()
-            ),
-            None
-        );
+        assert_eq!(StoredDtype::F32.non_finite(&values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>()), None);
         values[4097] = f32::NAN;
         values[4099] = f32::NEG_INFINITY;
         values[4999] = f32::INFINITY;
-        let want = Some(NonFinite {
-            first: 4097,
-            nan: 1,
-            infinite: 2,
-        });
+        let want = Some(NonFinite { first: 4097, nan: 1, infinite: 2 });
         let f32s: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        let f16s: Vec<u8> = values
-            .iter()
-            .flat_map(|v| f16::from_f32(*v).to_le_bytes())
-            .collect();
-        let bf16s: Vec<u8> = values
-            .iter()
-            .flat_map(|v| bf16::from_f32(*v).to_le_bytes())
-            .collect();
+        let f16s: Vec<u8> = values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect();
+        let bf16s: Vec<u8> = values.iter().flat_map(|v| bf16::from_f32(*v).to_le_bytes()).collect();
         assert_eq!(StoredDtype::F32.non_finite(&f32s), want);
         assert_eq!(StoredDtype::F16.non_finite(&f16s), want);
         assert_eq!(StoredDtype::BF16.non_finite(&bf16s), want);

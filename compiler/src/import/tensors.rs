@@ -1,16 +1,10 @@
-//! The tensors that a Llama is made of, and how a checkpoint's differ from them.
-//!
-//! Names are those of Hugging Face. Projections are stored `[out, in]`.
+//! How the tensors of a checkpoint differ from those that its configuration implies.
 
-use super::{checkpoint::Checkpoint, config::LlamaConfig, fault::Fault, scan::TensorDigest};
+use super::{architecture::Architecture, checkpoint::Checkpoint, fault::Fault, folder::CONFIG, scan::TensorDigest};
 use std::collections::BTreeMap;
 
-/// The token embedding, `[V, D]`.
-pub const EMBED: &str = "model.embed_tokens.weight";
-/// The output head, `[V, D]`; absent when tied.
-pub const HEAD: &str = "lm_head.weight";
-/// The last norm, `[D]`.
-pub const FINAL_NORM: &str = "model.norm.weight";
+/// Models above this size are refused: a wrong size in a configuration, not a small language model.
+const MAX_PARAMETERS: u64 = 1 << 40;
 
 /// A tensor that an architecture needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,130 +15,83 @@ pub struct Expected {
     pub shape: Vec<usize>,
 }
 
-/// The full name of a part of layer `layer`, such as `self_attn.q_proj.weight`.
-pub fn layer_tensor(layer: usize, part: &str) -> String {
-    format!("model.layers.{layer}.{part}")
+/// Two names for one tensor: a checkpoint may store `copy` beside `original` if it is the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tied {
+    /// The name that may be absent.
+    pub copy: &'static str,
+    /// The name that is used.
+    pub original: &'static str,
 }
 
-/// All tensors of a model of this configuration, in the order in which it uses them. A tied head is not among them.
-pub fn expected(config: &LlamaConfig) -> Vec<Expected> {
-    let LlamaConfig { hidden, ffn, .. } = *config;
-    let queries = config.heads * config.head_dim;
-    let keys = config.kv_heads * config.head_dim;
-    let projections = [
-        ("self_attn.q_proj", queries, hidden, config.attention_bias),
-        ("self_attn.k_proj", keys, hidden, config.attention_bias),
-        ("self_attn.v_proj", keys, hidden, config.attention_bias),
-        ("self_attn.o_proj", hidden, queries, config.attention_bias),
-        ("mlp.gate_proj", ffn, hidden, config.mlp_bias),
-        ("mlp.up_proj", ffn, hidden, config.mlp_bias),
-        ("mlp.down_proj", hidden, ffn, config.mlp_bias),
-    ];
-    let mut all = Vec::new();
-    let mut add = |name: String, shape: Vec<usize>| all.push(Expected { name, shape });
-    add(EMBED.to_owned(), vec![config.vocab, hidden]);
-    for layer in 0..config.layers {
-        for norm in ["input_layernorm.weight", "post_attention_layernorm.weight"] {
-            add(layer_tensor(layer, norm), vec![hidden]);
-        }
-        for (part, rows, columns, bias) in projections {
-            add(
-                layer_tensor(layer, &format!("{part}.weight")),
-                vec![rows, columns],
-            );
-            if bias {
-                add(layer_tensor(layer, &format!("{part}.bias")), vec![rows]);
-            }
-        }
-    }
-    add(FINAL_NORM.to_owned(), vec![hidden]);
-    if !config.tied {
-        add(HEAD.to_owned(), vec![config.vocab, hidden]);
-    }
-    all
-}
-
-/// Missing, misshapen and surplus tensors of a checkpoint, all of them.
+/// Number of weights in a table of tensors.
 ///
-/// Stored rotary frequencies are ignored: they follow from the configuration. A head stored beside a tied embedding
-/// passes here if its shape is right; [`check_tied`] compares its content.
-pub fn compare(config: &LlamaConfig, checkpoint: &Checkpoint, faults: &mut Vec<Fault>) {
-    let mut table: BTreeMap<String, Vec<usize>> = expected(config)
-        .into_iter()
-        .map(|tensor| (tensor.name, tensor.shape))
-        .collect();
-    for (name, shape) in &table {
+/// # Errors
+/// A fault when the sizes of the configuration are beyond any model that can be compiled.
+pub fn parameters(table: &[Expected]) -> Result<u64, Fault> {
+    table
+        .iter()
+        .try_fold(0u64, |sum, tensor| {
+            let elements = tensor.shape.iter().try_fold(1u64, |n, d| n.checked_mul(*d as u64))?;
+            sum.checked_add(elements).filter(|sum| *sum <= MAX_PARAMETERS)
+        })
+        .ok_or_else(|| Fault::Config {
+            file: CONFIG.to_owned(),
+            key: "hidden_size".to_owned(),
+            detail: format!(
+                "the sizes together mean more than {MAX_PARAMETERS} parameters; check hidden_size, intermediate_size, num_hidden_layers and vocab_size"
+            ),
+        })
+}
+
+/// Pushes the missing, misshapen and surplus tensors of a checkpoint, all of them.
+///
+/// Stored rotary frequencies are ignored: they follow from the configuration. A stored copy of a tied tensor passes here
+/// if its shape is right; [`check_tied`] compares its content.
+pub fn compare(architecture: &dyn Architecture, checkpoint: &Checkpoint, faults: &mut Vec<Fault>) {
+    let mut table: BTreeMap<String, Vec<usize>> = architecture.tensors().into_iter().map(|tensor| (tensor.name, tensor.shape)).collect();
+    let needed: Vec<String> = table.keys().cloned().collect();
+    if let Some(tied) = architecture.tied()
+        && let Some(shape) = table.get(tied.original).cloned()
+    {
+        table.insert(tied.copy.to_owned(), shape);
+    }
+    for (name, expected) in &table {
         match checkpoint.tensor(name) {
-            None => faults.push(Fault::MissingTensor {
-                tensor: name.clone(),
-                expected: shape.clone(),
-            }),
-            Some(found) if found.shape != *shape => faults.push(Fault::Misshapen {
-                tensor: name.clone(),
-                found: found.shape.clone(),
-                expected: shape.clone(),
-            }),
-            Some(_) => {}
+            None if needed.binary_search(name).is_ok() => {
+                faults.push(Fault::MissingTensor { tensor: name.clone(), expected: expected.clone() });
+            }
+            Some(found) if found.shape != *expected => {
+                faults.push(Fault::Misshapen { tensor: name.clone(), found: found.shape.clone(), expected: expected.clone() })
+            }
+            _ => {}
         }
     }
-    if config.tied {
-        let shape = vec![config.vocab, config.hidden];
-        if let Some(head) = checkpoint.tensor(HEAD)
-            && head.shape != shape
-        {
-            faults.push(Fault::Misshapen {
-                tensor: HEAD.to_owned(),
-                found: head.shape.clone(),
-                expected: shape.clone(),
-            });
-        }
-        table.insert(HEAD.to_owned(), shape);
-    }
+    let layers = architecture.summary().layers;
     for found in checkpoint.tensors() {
         if !table.contains_key(&found.name) && !is_derived(&found.name) {
-            faults.push(Fault::SurplusTensor {
-                tensor: found.name.clone(),
-                found: found.shape.clone(),
-                detail: surplus_reason(&found.name, config),
-            });
+            faults.push(Fault::SurplusTensor { tensor: found.name.clone(), found: found.shape.clone(), detail: surplus_reason(&found.name, layers) });
         }
     }
 }
 
-/// A head stored beside a tied embedding must be a copy of it.
-pub fn check_tied(config: &LlamaConfig, digests: &[TensorDigest]) -> Option<Fault> {
+/// A stored copy of a tied tensor must equal it in dtype, shape and bytes.
+pub fn check_tied(tied: Option<Tied>, digests: &[TensorDigest]) -> Option<Fault> {
+    let tied = tied?;
     let hash = |name: &str| digests.iter().find(|d| d.name == name).map(|d| d.hash);
-    match (config.tied, hash(HEAD), hash(EMBED)) {
-        (true, Some(head), Some(embed)) if head != embed => Some(Fault::NotTied {
-            head: HEAD.to_owned(),
-            embed: EMBED.to_owned(),
-        }),
-        _ => None,
-    }
+    (hash(tied.copy)? != hash(tied.original)?).then(|| Fault::NotTied { head: tied.copy.to_owned(), embed: tied.original.to_owned() })
 }
 
 /// Buffers that old versions of transformers stored although they follow from the configuration.
-pub fn is_derived(name: &str) -> bool {
+fn is_derived(name: &str) -> bool {
     name.ends_with(".rotary_emb.inv_freq")
 }
 
-fn surplus_reason(name: &str, config: &LlamaConfig) -> String {
-    let layer = name
-        .strip_prefix("model.layers.")
-        .and_then(|rest| rest.split_once('.'))
-        .and_then(|(number, _)| number.parse::<usize>().ok());
+fn surplus_reason(name: &str, layers: usize) -> String {
+    let layer = name.strip_prefix("model.layers.").and_then(|rest| rest.split_once('.')).and_then(|(number, _)| number.parse::<usize>().ok());
     match layer {
-        Some(layer) if layer >= config.layers => {
-            format!("config.json says num_hidden_layers = {}", config.layers)
-        }
-        _ if name.ends_with("_proj.bias") => {
-            let key = if name.contains(".mlp.") {
-                "mlp_bias"
-            } else {
-                "attention_bias"
-            };
-            format!("config.json does not say {key} = true")
-        }
-        _ => "a Llama has no such tensor".to_owned(),
+        Some(layer) if layer >= layers => format!("{CONFIG} says num_hidden_layers = {layers}"),
+        Some(_) if name.ends_with(".bias") => format!("{CONFIG} asks for no bias here (attention_bias, mlp_bias)"),
+        _ => format!("nothing in {CONFIG} asks for it"),
     }
 }
