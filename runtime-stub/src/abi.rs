@@ -216,7 +216,7 @@ record! {
     pub struct Extent: 20 bytes {
         /// Factor of T, the tokens of the step (rows of the run, in the head lists).
         pub a: i32,
-        /// Factor of P, the position of the step's first token.
+        /// Factor of P, [`Step::p`].
         pub b: i32,
         /// Constant.
         pub c: i32,
@@ -302,7 +302,7 @@ record! {
     pub struct Step: 16 bytes {
         /// T: tokens of this step (1 ..= chunk). In the head lists, rows of this run (1 ..= head_rows).
         pub t: u32,
-        /// P: positions already in the cache before this step.
+        /// P: positions in the cache before this step. In the head lists, after the step whose rows they read.
         pub p: u32,
         /// In the head lists, the first row of the body's hidden states that the run reads; 0 in the body.
         pub row: u32,

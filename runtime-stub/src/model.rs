@@ -1,0 +1,102 @@
+//! An open, verified bundle with its threads: what sessions share.
+
+use core::ffi::CStr;
+
+use crate::abi::feature;
+use crate::bundle::Bundle;
+use crate::fault::Outcome;
+use crate::plan::Plan;
+use crate::platform::{cpu, unix};
+use crate::pool::{MAX_THREADS, Pool};
+use crate::verify::{Trust, Wish, verify};
+use crate::walk::Kernels;
+
+/// How to open a bundle.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OpenOptions<'a> {
+    /// Threads; 0 = what the plan says, and if that is 0, one for each core.
+    pub threads: u32,
+    /// What to verify.
+    pub wish: Wish<'a>,
+}
+
+/// The CPU features of this machine, bits of [`feature`].
+pub fn machine_features() -> u64 {
+    let _ = feature::NAMES;
+    cpu::features()
+}
+
+/// A model ready for sessions. It borrows the mapped files, so it is closed before them.
+pub struct Model<'b> {
+    bundle: &'b Bundle,
+    plan: Plan<'b>,
+    kernels: Kernels,
+    pool: Pool,
+    trust: Trust,
+    load_ns: u64,
+}
+
+impl<'b> Model<'b> {
+    /// Starts the threads and verifies the files. `bundle` was opened with the header of these `kernels`.
+    ///
+    /// # Errors
+    /// Those of [`Pool::new`] and [`verify`].
+    pub fn open(bundle: &'b Bundle, kernels: Kernels, options: OpenOptions<'_>) -> Outcome<Self> {
+        let start = unix::clock_ns();
+        let plan = bundle.plan();
+        let threads = match (options.threads, plan.header.threads) {
+            (0, 0) => unix::cores().min(MAX_THREADS as u32),
+            (0, planned) => planned.min(unix::cores()).clamp(1, MAX_THREADS as u32),
+            (given, _) => given,
+        };
+        let pool = Pool::new(threads)?;
+        let trust = verify(bundle, &pool, options.wish)?;
+        let load_ns = unix::clock_ns() - start;
+        Ok(Self {
+            bundle,
+            plan,
+            kernels,
+            pool,
+            trust,
+            load_ns,
+        })
+    }
+
+    /// The files.
+    pub fn bundle(&self) -> &'b Bundle {
+        self.bundle
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Plan<'b> {
+        &self.plan
+    }
+
+    /// The code.
+    pub fn kernels(&self) -> Kernels {
+        self.kernels
+    }
+
+    /// The threads.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// How the files came to be trusted.
+    pub fn trust(&self) -> Trust {
+        self.trust
+    }
+
+    /// Time that [`Model::open`] took, nanoseconds.
+    pub fn load_ns(&self) -> u64 {
+        self.load_ns
+    }
+
+    /// Opens the bundle's folder for these kernels on this machine.
+    ///
+    /// # Errors
+    /// Those of [`Bundle::open`].
+    pub fn open_files(dir: &CStr, kernels: Kernels) -> Outcome<Bundle> {
+        Bundle::open(dir, kernels.header(), machine_features())
+    }
+}
