@@ -5,8 +5,7 @@ pub fn exp(x: f32) -> f32 {
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
 
-    // The comparison is false for NaN.
-    if !(x >= -87.0) {
+    if x.is_nan() || x < -87.0 {
         return 0.0;
     }
     let x = x.min(88.0);
