@@ -9,8 +9,14 @@
 //! dtype, so a quantized `linear` type-checks like any other. Fusion does not change nodes: it partitions each segment
 //! into [`Group`]s, and lowering makes the kernels of a group.
 
+mod attrs;
 pub mod op;
+mod parse;
+mod print;
+mod renumber;
+pub mod shape;
 pub mod ty;
+pub mod verify;
 pub mod weight;
 
 use crate::arena::Arena;

@@ -119,6 +119,16 @@ impl<'a> Cursor<'a> {
         &self.text[span.start..span.end]
     }
 
+    /// The number of tokens taken so far, for [`seek`](Self::seek).
+    pub fn position(&self) -> usize {
+        self.next
+    }
+
+    /// Goes back (or on) to a position that [`position`](Self::position) gave.
+    pub fn seek(&mut self, position: usize) {
+        self.next = position.min(self.tokens.len() - 1);
+    }
+
     /// Takes the token ahead; the end is never passed.
     pub fn advance(&mut self) -> Token {
         let token = self.peek().clone();
