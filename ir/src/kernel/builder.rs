@@ -158,10 +158,9 @@ impl KernelBuilder {
         self.expr(ty, Expr::Reduce(op, a.into()))
     }
 
-    /// A constant as a value of `ty`.
+    /// A constant as a value of `ty`, in all lanes.
     pub fn constant(&mut self, ty: Type, value: impl Into<Operand>) -> ValueId {
-        let scalar = self.expr(Type::scalar(ty.scalar), Expr::Binary(BinaryOp::Add, value.into(), zero(ty)));
-        self.repeat(scalar, ty.lanes)
+        self.expr(ty, Expr::Binary(BinaryOp::Add, value.into(), zero(ty)))
     }
 
     /// Loads a `ty` from `buf` at `index`.

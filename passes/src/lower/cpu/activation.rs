@@ -1,0 +1,220 @@
+//! Activations between kernels: how rows that feed a `linear` lie in the arena, and the code that writes them.
+//!
+//! Rows are f32, or a8g32: values i8 [T, K], scales f32 [T, K/32] and start values i32 [T, K/32], `−8·Σa` of each group.
+//!
+//! A norm is split: its producer stores `x · weight` and, per 32 features, the sum of `x²`; its consumer multiplies results
+//! by `1 / sqrt(mean(x²) + eps)`. Quantization is scale-free, so the quantized values are those of the normed row, and no
+//! launch of its own reads the row again.
+
+use slmc_ir::kernel::{Access, BinaryOp, BufId, CmpOp, KernelBuilder, ReduceOp, Scalar, Type, UnaryOp, ValueId};
+
+use super::schedule::GROUP;
+
+/// Parameters of a kernel through which it reads or writes activations.
+#[derive(Debug, Clone, Copy)]
+pub enum ActParams {
+    /// Quantized.
+    A8 {
+        /// i8 [rows, K].
+        q: BufId,
+        /// f32 [rows, K/32].
+        s: BufId,
+        /// i32 [rows, K/32].
+        z: BufId,
+    },
+    /// f32 [rows, K rounded up to 32].
+    F32 {
+        /// The rows.
+        x: BufId,
+    },
+}
+
+/// Shape of activations.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ActShape {
+    /// Whether they are a8g32.
+    pub quantized: bool,
+    /// Features.
+    pub k: u32,
+    /// Rows that the arena holds.
+    pub rows: u32,
+    /// The norm that the consumer finishes.
+    pub norm: Option<SplitNorm>,
+}
+
+/// A norm whose factor is still missing from the rows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SplitNorm {
+    /// Features over which the mean runs.
+    pub features: u32,
+    /// Added to the mean.
+    pub eps: f32,
+}
+
+impl ActShape {
+    /// Features as stored.
+    pub fn stride(&self) -> u32 {
+        self.k.next_multiple_of(GROUP)
+    }
+    /// Groups of 32 features.
+    pub fn groups(&self) -> u32 {
+        self.stride() / GROUP
+    }
+    /// Sizes in bytes of the buffers that hold such activations, in the order of [`Self::params`].
+    pub fn buffers(&self) -> Vec<(&'static str, u64)> {
+        let rows = u64::from(self.rows);
+        let mut out = if self.quantized {
+            vec![
+                ("q", rows * u64::from(self.stride())),
+                ("scale", rows * u64::from(self.groups()) * 4),
+                ("start", rows * u64::from(self.groups()) * 4),
+            ]
+        } else {
+            vec![("x", rows * u64::from(self.stride()) * 4)]
+        };
+        if self.norm.is_some() {
+            out.push(("squares", rows * u64::from(self.groups()) * 4));
+        }
+        out
+    }
+    /// Declares the parameters; the second is the sums of squares.
+    pub fn params(&self, b: &mut KernelBuilder, access: Access) -> (ActParams, Option<BufId>) {
+        let groups = self.rows * self.groups();
+        let f32s = Type::scalar(Scalar::F32);
+        let act = if self.quantized {
+            let q = b.param("act_q", Type::scalar(Scalar::I8), self.rows * self.stride(), access, 64);
+            let s = b.param("act_scale", f32s, groups, access, 64);
+            let z = b.param("act_start", Type::scalar(Scalar::I32), groups, access, 64);
+            ActParams::A8 { q, s, z }
+        } else {
+            ActParams::F32 { x: b.param("act", f32s, self.rows * self.stride(), access, 64) }
+        };
+        let squares = self.norm.map(|_| b.param("act_squares", f32s, groups, access, 64));
+        (act, squares)
+    }
+    /// The part of a kernel's name that tells the shape.
+    pub fn tag(&self) -> String {
+        let norm = self.norm.map_or(String::new(), |n| format!("n{:x}", n.eps.to_bits()));
+        format!("{}k{}r{}{norm}", if self.quantized { "a8" } else { "f32" }, self.k, self.rows)
+    }
+}
+
+/// `1 / sqrt(mean(x²) + eps)` of a row from its sums of squares.
+pub fn inverse_rms(b: &mut KernelBuilder, shape: &ActShape, norm: SplitNorm, squares: BufId, row: ValueId, lanes: u16) -> ValueId {
+    let f32s = Type::scalar(Scalar::F32);
+    let groups = shape.groups();
+    let base = b.mul(row, groups);
+    let whole = groups / u32::from(lanes);
+    let mut total: Option<ValueId> = None;
+    if whole > 0 {
+        let mut sum = b.load(Type::vector(Scalar::F32, lanes), squares, base);
+        for i in 1..whole {
+            let at = b.add(base, i * u32::from(lanes));
+            let v = b.load(Type::vector(Scalar::F32, lanes), squares, at);
+            sum = b.add(sum, v);
+        }
+        total = Some(b.reduce(ReduceOp::Add, sum));
+    }
+    for i in whole * u32::from(lanes)..groups {
+        let at = b.add(base, i);
+        let v = b.load(f32s, squares, at);
+        total = Some(match total {
+            Some(t) => b.add(t, v),
+            None => v,
+        });
+    }
+    let total = total.expect("invariant: a row has at least one group");
+    let mean = b.mul(total, 1.0 / norm.features as f32);
+    let mean = b.add(mean, norm.eps);
+    let root = b.unary(UnaryOp::Sqrt, mean);
+    let one = b.constant(f32s, 1.0f32);
+    b.div(one, root)
+}
+
+/// Writes 32 features of a row: group `group` of row `row`, given as vectors of equal lanes.
+pub fn store_group(b: &mut KernelBuilder, act: &ActParams, shape: &ActShape, row: ValueId, group: ValueId, values: &[ValueId]) {
+    let lanes = b.ty(values[0]).lanes;
+    let feature = b.mul(group, GROUP);
+    let at = b.mul(row, shape.stride());
+    let at = b.add(at, feature);
+    match *act {
+        ActParams::F32 { x } => {
+            for (i, &v) in values.iter().enumerate() {
+                let to = b.add(at, i as u32 * u32::from(lanes));
+                b.store(x, to, v);
+            }
+        }
+        ActParams::A8 { q, s, z } => {
+            let mut most = b.unary(UnaryOp::Abs, values[0]);
+            for &v in &values[1..] {
+                let m = b.unary(UnaryOp::Abs, v);
+                most = b.max(most, m);
+            }
+            let most = b.reduce(ReduceOp::Max, most);
+            // Below this the inverse would overflow; such a group is zero for every purpose.
+            let some = b.cmp(CmpOp::Gt, most, 1e-30f32);
+            let scale = b.mul(most, 1.0 / 127.0);
+            let scale = b.select(some, scale, 0.0f32);
+            let top = b.constant(Type::scalar(Scalar::F32), 127.0f32);
+            let inverse = b.div(top, most);
+            let inverse = b.select(some, inverse, 0.0f32);
+            let inverse = b.repeat(inverse, lanes);
+            let mut sum: Option<ValueId> = None;
+            for (i, &v) in values.iter().enumerate() {
+                let scaled = b.mul(v, inverse);
+                let rounded = b.unary(UnaryOp::Round, scaled);
+                let int = b.convert(rounded, Scalar::I32);
+                let byte = b.convert(int, Scalar::I8);
+                let to = b.add(at, i as u32 * u32::from(lanes));
+                b.store(q, to, byte);
+                sum = Some(match sum {
+                    Some(t) => b.add(t, int),
+                    None => int,
+                });
+            }
+            let sum = b.reduce(ReduceOp::Add, sum.expect("invariant: a group has values"));
+            let start = b.binary(BinaryOp::Mul, sum, -8i32);
+            let g = b.mul(row, shape.groups());
+            let g = b.add(g, group);
+            b.store(s, g, scale);
+            b.store(z, g, start);
+        }
+    }
+}
+
+/// Writes 32 features of a residual row as activations: multiplied by the norm's weight, with their sum of squares.
+#[derive(Debug)]
+pub struct NormedOutput {
+    /// Where to.
+    pub act: ActParams,
+    /// Their shape.
+    pub shape: ActShape,
+    /// Sums of squares, f32 [rows, K/32].
+    pub squares: BufId,
+    /// The norm's weight, f32 [K rounded up to 32].
+    pub weight: BufId,
+}
+
+impl NormedOutput {
+    /// Emits the code for one group.
+    pub fn store(&self, b: &mut KernelBuilder, row: ValueId, group: ValueId, values: &[ValueId]) {
+        let ty = b.ty(values[0]);
+        let feature = b.mul(group, GROUP);
+        let mut scaled = Vec::with_capacity(values.len());
+        let mut squares: Option<ValueId> = None;
+        for (i, &v) in values.iter().enumerate() {
+            let at = b.add(feature, i as u32 * u32::from(ty.lanes));
+            let w = b.load(ty, self.weight, at);
+            scaled.push(b.mul(v, w));
+            squares = Some(match squares {
+                Some(s) => b.fma(v, v, s),
+                None => b.mul(v, v),
+            });
+        }
+        let total = b.reduce(ReduceOp::Add, squares.expect("invariant: a group has values"));
+        let g = b.mul(row, self.shape.groups());
+        let g = b.add(g, group);
+        b.store(self.squares, g, total);
+        store_group(b, &self.act, &self.shape, row, group, &scaled);
+    }
+}

@@ -1,0 +1,231 @@
+//! How attention heads lie in rows and in the KV cache, and the epilogue of the q, k and v projections.
+//!
+//! Each head is padded to whole vectors (`dims`). Rows of q and k heads are packed with RoPE partners beside each other, so
+//! a rotation is a lane swap and two products within one block; dot products of q and k do not see the order. The key cache
+//! is `[kv_heads, ctx / lanes, dims, lanes]` (positions innermost, so that scores need no horizontal sums), the value cache
+//! `[kv_heads, ctx, dims]`.
+
+use slmc_ir::graph::{AttentionAttrs, DType, WeightId};
+use slmc_ir::kernel::{Access, BinaryOp, BufId, Builtin, CmpOp, KernelBuilder, Scalar, Type, ValueId};
+
+use super::matmul::Finished;
+use super::schedule::Schedule;
+
+/// Geometry of the heads of a layer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Heads {
+    /// Query heads.
+    pub heads: u32,
+    /// Key and value heads.
+    pub kv_heads: u32,
+    /// Dims of a head in the checkpoint.
+    pub head_dim: u32,
+    /// Dims as stored: a multiple of the lanes.
+    pub dims: u32,
+    /// Positions that a cache half holds: a multiple of what an attention step covers.
+    pub positions: u32,
+    /// Positions that a session may use.
+    pub ctx: u32,
+    /// f32 or f16.
+    pub cache: DType,
+}
+
+impl Heads {
+    /// The geometry under a schedule.
+    pub fn new(attrs: &AttentionAttrs, cache: DType, ctx: u32, sched: &Schedule) -> Self {
+        Self {
+            heads: attrs.heads,
+            kv_heads: attrs.kv_heads,
+            head_dim: attrs.head_dim,
+            dims: attrs.head_dim.next_multiple_of(u32::from(sched.lanes)),
+            positions: ctx.next_multiple_of(sched.attention_positions),
+            ctx,
+            cache,
+        }
+    }
+    /// Element type of the cache.
+    pub fn cache_elem(&self) -> Type {
+        Type::scalar(if self.cache == DType::F16 { Scalar::F16 } else { Scalar::F32 })
+    }
+    /// Elements of one cache half.
+    pub fn cache_len(&self) -> u32 {
+        self.kv_heads * self.positions * self.dims
+    }
+    /// Elements of a query row.
+    pub fn q_stride(&self) -> u32 {
+        self.heads * self.dims
+    }
+    /// The part of a kernel's name that tells the geometry.
+    pub fn tag(&self) -> String {
+        format!("h{}x{}k{}_{}_c{}", self.heads, self.head_dim, self.kv_heads, self.cache, self.ctx)
+    }
+
+    /// Packed rows of `heads` heads of a weight: RoPE partners beside each other if `rotary > 0`.
+    pub fn rows(&self, weight: WeightId, heads: u32, rotary: u32) -> Vec<Option<(WeightId, u32)>> {
+        let mut rows = Vec::with_capacity((heads * self.dims) as usize);
+        for h in 0..heads {
+            let base = h * self.head_dim;
+            for d in 0..self.dims {
+                rows.push(self.source_dim(d, rotary).map(|d| (weight, base + d)));
+            }
+        }
+        rows
+    }
+
+    fn source_dim(&self, d: u32, rotary: u32) -> Option<u32> {
+        if d < rotary {
+            Some(if d % 2 == 0 { d / 2 } else { rotary / 2 + d / 2 })
+        } else if d < self.head_dim {
+            Some(d)
+        } else {
+            None
+        }
+    }
+}
+
+/// Which projections a kernel computes; those of one weight format share one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parts {
+    /// Queries.
+    pub q: bool,
+    /// Keys.
+    pub k: bool,
+    /// Values.
+    pub v: bool,
+}
+
+impl Parts {
+    /// The part of a kernel's name that tells the projections.
+    pub fn tag(self) -> String {
+        [(self.q, 'q'), (self.k, 'k'), (self.v, 'v')].iter().filter(|(on, _)| *on).map(|(_, c)| c).collect()
+    }
+}
+
+/// The epilogue of the q, k, v projection: rotates q and k, writes q to the arena and k and v to the cache.
+#[derive(Debug)]
+pub struct QkvOutput {
+    heads: Heads,
+    parts: Parts,
+    rope: Option<BufId>,
+    q: Option<BufId>,
+    k_cache: Option<BufId>,
+    v_cache: Option<BufId>,
+}
+
+impl QkvOutput {
+    /// Declares the parameters that `parts` need: rope table (`rotated`), q rows, key cache, value cache.
+    pub fn declare(b: &mut KernelBuilder, heads: Heads, parts: Parts, rotated: bool, rows: u32) -> Self {
+        let f32s = Type::scalar(Scalar::F32);
+        let elem = heads.cache_elem();
+        let rotated = rotated && (parts.q || parts.k);
+        Self {
+            heads,
+            parts,
+            rope: rotated.then(|| b.param("rope", f32s, heads.ctx * 2 * heads.dims, Access::Read, 64)),
+            q: parts.q.then(|| b.param("q", f32s, rows * heads.q_stride(), Access::Write, 64)),
+            k_cache: parts.k.then(|| b.param("k_cache", elem, heads.cache_len(), Access::Write, 64)),
+            v_cache: parts.v.then(|| b.param("v_cache", elem, heads.cache_len(), Access::Write, 64)),
+        }
+    }
+
+    /// Emits the code for one block of one token.
+    pub fn store(&self, b: &mut KernelBuilder, sched: &Schedule, done: &Finished) {
+        let h = self.heads;
+        let lanes = u32::from(sched.lanes);
+        let per_head = h.dims / lanes;
+        let q_end = if self.parts.q { h.heads * per_head } else { 0 };
+        let k_end = q_end + if self.parts.k { h.kv_heads * per_head } else { 0 };
+        let y = done.rows[0];
+        let p = b.builtin(Builtin::P);
+        let pos = b.add(p, done.token);
+        let pos = b.min(pos, h.ctx - 1);
+        let store_q = |b: &mut KernelBuilder| {
+            let Some(q) = self.q else { return };
+            let unit = b.min(done.unit, q_end - 1);
+            let rotated = self.rotate(b, y, pos, unit, per_head, lanes);
+            let at = b.mul(done.token, h.q_stride());
+            let feature = b.mul(unit, lanes);
+            let at = b.add(at, feature);
+            b.store(q, at, rotated);
+        };
+        let local = |b: &mut KernelBuilder, begin: u32| {
+            let local = b.max(done.unit, begin);
+            let local = b.sub(local, begin);
+            b.min(local, h.kv_heads * per_head - 1)
+        };
+        let store_k = |b: &mut KernelBuilder| {
+            let Some(cache) = self.k_cache else { return };
+            let block = local(b, q_end);
+            let rotated = self.rotate(b, y, pos, block, per_head, lanes);
+            self.store_key(b, cache, sched, rotated, pos, block, per_head);
+        };
+        let store_v = |b: &mut KernelBuilder| {
+            let Some(cache) = self.v_cache else { return };
+            let block = local(b, k_end);
+            let (head, dim) = self.place(b, block, per_head, lanes);
+            let at = b.mul(head, h.positions);
+            let at = b.add(at, pos);
+            let at = b.mul(at, h.dims);
+            let at = b.add(at, dim);
+            let v = if h.cache == DType::F16 { b.convert(y, Scalar::F16) } else { y };
+            b.store(cache, at, v);
+        };
+        let store_kv = |b: &mut KernelBuilder| match (self.parts.k, self.parts.v) {
+            (true, true) => {
+                let is_k = b.cmp(CmpOp::Lt, done.unit, k_end);
+                b.if_else(is_k, store_k, store_v);
+            }
+            (true, false) => store_k(b),
+            (false, _) => store_v(b),
+        };
+        match (self.parts.q, self.parts.k || self.parts.v) {
+            (true, true) => {
+                let is_q = b.cmp(CmpOp::Lt, done.unit, q_end);
+                b.if_else(is_q, store_q, store_kv);
+            }
+            (true, false) => store_q(b),
+            (false, _) => store_kv(b),
+        }
+    }
+
+    /// Head and first dim of a block.
+    fn place(&self, b: &mut KernelBuilder, block: ValueId, per_head: u32, lanes: u32) -> (ValueId, ValueId) {
+        let head = b.div(block, per_head);
+        let dim = b.binary(BinaryOp::Rem, block, per_head);
+        (head, b.mul(dim, lanes))
+    }
+
+    fn rotate(&self, b: &mut KernelBuilder, y: ValueId, pos: ValueId, unit: ValueId, per_head: u32, lanes: u32) -> ValueId {
+        let Some(rope) = self.rope else { return y };
+        let (_, dim) = self.place(b, unit, per_head, lanes);
+        let at = b.mul(pos, 2 * self.heads.dims);
+        let at = b.add(at, dim);
+        let ty = b.ty(y);
+        let cos = b.load(ty, rope, at);
+        let at = b.add(at, self.heads.dims);
+        let sin = b.load(ty, rope, at);
+        let swapped = b.shuffle(y, y, (0..ty.lanes).map(|i| i ^ 1).collect());
+        let straight = b.mul(y, cos);
+        b.fma(swapped, sin, straight)
+    }
+
+    fn store_key(&self, b: &mut KernelBuilder, cache: BufId, sched: &Schedule, key: ValueId, pos: ValueId, block: ValueId, per_head: u32) {
+        let h = self.heads;
+        let lanes = u32::from(sched.lanes);
+        let (head, dim) = self.place(b, block, per_head, lanes);
+        let at = b.mul(head, h.positions / lanes);
+        let column = b.div(pos, lanes);
+        let at = b.add(at, column);
+        let at = b.mul(at, h.dims);
+        let at = b.add(at, dim);
+        let at = b.mul(at, lanes);
+        let within = b.binary(BinaryOp::Rem, pos, lanes);
+        let at = b.add(at, within);
+        let key = if h.cache == DType::F16 { b.convert(key, Scalar::F16) } else { key };
+        for i in 0..sched.lanes {
+            let to = b.add(at, u32::from(i) * lanes);
+            let v = b.extract(key, i);
+            b.store(cache, to, v);
+        }
+    }
+}

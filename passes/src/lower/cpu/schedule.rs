@@ -1,0 +1,61 @@
+//! Schedule parameters of the CPU kernels, derived from target data.
+
+use slmc_ir::target::{DotKind, Target};
+
+/// Features of an activation group, and of a unit of rows in kernels that produce activations.
+pub const GROUP: u32 = 32;
+
+/// Parameters that shape every CPU kernel.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    /// f32 lanes of a vector: rows of a packed block, positions of a key block.
+    pub lanes: u16,
+    /// Tokens whose accumulators are held in registers at once in prefill.
+    pub token_tile: u32,
+    /// Whether unpacked weights of a whole group fit in registers beside the accumulators.
+    pub hold_weights: bool,
+    /// Query rows of an attention tile.
+    pub attention_rows: u32,
+    /// Cache positions that one step of the online softmax covers.
+    pub attention_positions: u32,
+    /// Accumulators of the probability-value product.
+    pub value_registers: u32,
+    /// Groups that a decode kernel prefetches ahead.
+    pub prefetch_groups: u32,
+    /// Added to stored `q8` values.
+    pub q8_offset: u8,
+    /// Weight bytes that a decode tile reads, about.
+    pub decode_tile_bytes: u64,
+    /// Multiply-adds of a prefill tile, about.
+    pub prefill_tile_macs: u64,
+}
+
+impl Schedule {
+    /// The schedule for a target.
+    pub fn new(target: &Target) -> Self {
+        let lanes = target.lanes();
+        let many = target.vector_registers >= 32;
+        Self {
+            lanes,
+            token_tile: if many { 12 } else { 4 },
+            hold_weights: many,
+            attention_rows: if many { 12 } else { 6 },
+            attention_positions: 64,
+            value_registers: if many { 24 } else { 10 },
+            prefetch_groups: 16,
+            q8_offset: if target.dot == DotKind::U8I8 { 128 } else { 0 },
+            decode_tile_bytes: 48 << 10,
+            prefill_tile_macs: 12 << 20,
+        }
+    }
+
+    /// Blocks of rows in a unit of [`GROUP`] features.
+    pub fn blocks_per_group(&self) -> u32 {
+        GROUP / u32::from(self.lanes)
+    }
+}
+
+/// The greatest divisor of `n` that is at most `limit`.
+pub fn divisor_at_most(n: u32, limit: u32) -> u32 {
+    (1..=limit.min(n)).rev().find(|d| n % d == 0).unwrap_or(1)
+}
