@@ -6,6 +6,7 @@
 pub mod arena;
 pub mod diag;
 pub mod graph;
+pub mod interp;
 pub mod kernel;
 pub mod plan;
 pub mod target;

@@ -13,8 +13,14 @@
 
 pub mod builder;
 pub mod expr;
+mod print;
+mod renumber;
 pub mod stmt;
 pub mod ty;
+pub mod verify;
+mod verify_scope;
+mod verify_types;
+mod verify_uniform;
 
 use crate::arena::Arena;
 use crate::define_id;
@@ -23,6 +29,7 @@ pub use builder::KernelBuilder;
 pub use expr::{BinaryOp, Builtin, CmpOp, Expr, Imm, Operand, ReduceOp, UnaryOp};
 pub use stmt::Stmt;
 pub use ty::{Scalar, Type};
+pub use verify::{verify_kernel, verify_module, verify_structure};
 
 define_id!(
     /// A kernel of a module.

@@ -1,0 +1,3 @@
+//! Interpreters of graph and kernel IR: the oracle for every lowering and back end.
+
+pub mod kernel;
