@@ -1,3 +1,7 @@
 //! See README.md.
+#![deny(unsafe_code)]
 
+pub mod bundle;
 pub mod import;
+pub mod link;
+pub mod target;

@@ -1,0 +1,35 @@
+//! Bundles: the folder that a compile leaves and a device runs.
+//!
+//! [`manifest`] is what `manifest.json` says, [`read`] checks a folder against it before any of its code is loaded,
+//! [`stage`] puts a new folder in place in one step, [`plan_bin`] writes the plan for the stub, [`weights`] packs.
+
+pub mod digest;
+mod error;
+pub mod manifest;
+pub mod plan_bin;
+pub mod read;
+pub mod stage;
+pub mod weights;
+
+pub use digest::Digest;
+pub use error::{BundleError, Fault};
+pub use manifest::Manifest;
+pub use read::{Bundle, Depth};
+pub use stage::Stage;
+
+/// Name of the manifest in a bundle.
+pub const MANIFEST: &str = "manifest.json";
+/// Name of the plan in a bundle.
+pub const PLAN: &str = "plan.bin";
+/// Name of the packed weights in a bundle.
+pub const WEIGHTS: &str = "weights.bin";
+/// Name of the compiled tokenizer in a bundle.
+pub const TOKENIZER: &str = "tokenizer.bin";
+/// Name of the code for ELF targets in a bundle.
+pub const CODE: &str = "model.so";
+/// Name of the C header in a bundle.
+pub const HEADER: &str = "include/slm.h";
+/// Name of the model card in a bundle.
+pub const CARD: &str = "model-card.md";
+/// Name of the smoke questions in a bundle.
+pub const GOLDEN: &str = "golden.json";

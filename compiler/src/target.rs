@@ -1,0 +1,226 @@
+//! Targets as a user writes them: a known name or `host`, then overrides; and what this machine can run.
+//!
+//! `x86_64-avx2,cores=4,l2=1M,memory=2G,+avx512vnni,-f16c`. The overrides change data only; what follows from the features
+//! (the integer dot product) is derived again.
+
+use std::num::NonZero;
+use std::thread;
+
+use slmc_ir::target::{DotKind, Target, known};
+use slmc_runtime_stub::abi::feature;
+
+/// A target and how it was asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TargetSpec {
+    /// The target with all overrides applied.
+    pub target: Target,
+    /// Its name with the overrides that were given; `host` replaced by what was detected.
+    pub text: String,
+}
+
+/// A target that cannot be understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TargetError {
+    /// No such name.
+    #[error("no target is called {name:?}; known are host, {}", names().join(", "))]
+    Unknown {
+        /// The name.
+        name: String,
+    },
+    /// This machine runs none of the known targets.
+    #[error("this machine runs none of the known targets: {detail}")]
+    Host {
+        /// What it lacks for the least of them.
+        detail: String,
+    },
+    /// An override that is not understood.
+    #[error("target override {text:?}: {detail}")]
+    Override {
+        /// The override.
+        text: String,
+        /// What is wrong.
+        detail: String,
+    },
+}
+
+fn names() -> Vec<&'static str> {
+    known::known().iter().map(|t| t.name).collect()
+}
+
+impl TargetSpec {
+    /// Understands a target as written on the command line.
+    ///
+    /// # Errors
+    /// Names the part that is not understood and what there is instead.
+    pub fn parse(text: &str) -> Result<Self, TargetError> {
+        let mut parts = text.split(',').map(str::trim);
+        let name = parts.next().unwrap_or_default();
+        let mut target = match name {
+            "host" => host()?,
+            name => known::find(name).ok_or_else(|| TargetError::Unknown { name: name.to_owned() })?,
+        };
+        let mut text = target.name.to_owned();
+        for part in parts {
+            apply(&mut target, part).map_err(|detail| TargetError::Override { text: part.to_owned(), detail })?;
+            text.push(',');
+            text.push_str(part);
+        }
+        Ok(Self { target, text })
+    }
+}
+
+fn apply(target: &mut Target, part: &str) -> Result<(), String> {
+    if let Some(name) = part.strip_prefix('+') {
+        let name = known_feature(name)?;
+        if !target.features.contains(&name) {
+            target.features.push(name);
+        }
+        target.dot = dot_of(target);
+        return Ok(());
+    }
+    if let Some(name) = part.strip_prefix('-') {
+        let name = known_feature(name)?;
+        target.features.retain(|feature| *feature != name);
+        target.dot = dot_of(target);
+        return Ok(());
+    }
+    let Some((key, value)) = part.split_once('=') else {
+        return Err("expected cores=N, l2=BYTES, memory=BYTES, +feature or -feature".to_owned());
+    };
+    match key {
+        "cores" => target.cores = value.parse().ok().filter(|n| (1..=256).contains(n)).ok_or("expected a number in 1..=256")?,
+        "l2" => target.l2_bytes = bytes(value).and_then(|n| u32::try_from(n).ok()).ok_or("expected bytes such as 512K or 1M")?,
+        "memory" => target.memory_budget = bytes(value).ok_or("expected bytes such as 512M or 2G")?,
+        _ => return Err("expected one of cores, l2, memory".to_owned()),
+    }
+    Ok(())
+}
+
+fn known_feature(name: &str) -> Result<&'static str, String> {
+    let mut names = feature::NAMES.iter().map(|(_, known)| *known);
+    names.find(|known| *known == name).ok_or_else(|| {
+        let all: Vec<&str> = feature::NAMES.iter().map(|(_, known)| *known).collect();
+        format!("no feature is called {name:?}; known are {}", all.join(", "))
+    })
+}
+
+fn dot_of(target: &Target) -> DotKind {
+    let has = |name: &str| target.features.contains(&name);
+    if target.triple.starts_with("x86_64") {
+        match (has("avx512vnni"), has("avx2")) {
+            (true, _) => DotKind::U8I8,
+            (false, true) => DotKind::Pairs,
+            (false, false) => DotKind::None,
+        }
+    } else if has("dotprod") {
+        DotKind::I8I8
+    } else {
+        DotKind::None
+    }
+}
+
+/// A number of bytes with an optional suffix K, M or G (1024 each).
+pub fn bytes(text: &str) -> Option<u64> {
+    let (digits, shift) = match text.as_bytes().last()? {
+        b'K' | b'k' => (&text[..text.len() - 1], 10),
+        b'M' | b'm' => (&text[..text.len() - 1], 20),
+        b'G' | b'g' => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+/// The first known target that this machine runs, with this machine's number of cores.
+///
+/// # Errors
+/// [`TargetError::Host`] if there is none.
+pub fn host() -> Result<Target, TargetError> {
+    let mut detail = String::new();
+    for mut target in known::known() {
+        match machine_lacks(target.triple, &target.features) {
+            None => {
+                target.cores = cores();
+                return Ok(target);
+            }
+            Some(lacks) => detail = lacks,
+        }
+    }
+    Err(TargetError::Host { detail })
+}
+
+/// Threads that this process may run at once.
+pub fn cores() -> u32 {
+    thread::available_parallelism().map_or(1, NonZero::get) as u32
+}
+
+/// What this machine lacks to run code for `triple` with `features`, in words; `None` if nothing.
+pub fn machine_lacks<S: AsRef<str>>(triple: &str, features: &[S]) -> Option<String> {
+    let os_fits = cfg!(target_os = "linux") && triple.contains("-linux-gnu");
+    if !os_fits || !triple.starts_with(std::env::consts::ARCH) {
+        return Some(format!("this machine is {}-{}", std::env::consts::ARCH, std::env::consts::OS));
+    }
+    let lacking: Vec<&str> = features.iter().map(AsRef::as_ref).filter(|name| !has_feature(name)).collect();
+    if lacking.is_empty() { None } else { Some(format!("this machine's CPU lacks {}", lacking.join(", "))) }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_feature(name: &str) -> bool {
+    use std::arch::is_x86_feature_detected as detected;
+    match name {
+        "avx2" => detected!("avx2"),
+        "fma" => detected!("fma"),
+        "f16c" => detected!("f16c"),
+        "avx512f" => detected!("avx512f"),
+        "avx512bw" => detected!("avx512bw"),
+        "avx512vl" => detected!("avx512vl"),
+        "avx512dq" => detected!("avx512dq"),
+        "avx512vnni" => detected!("avx512vnni"),
+        _ => false,
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+fn has_feature(name: &str) -> bool {
+    use std::arch::is_aarch64_feature_detected as detected;
+    match name {
+        "dotprod" => detected!("dotprod"),
+        "i8mm" => detected!("i8mm"),
+        "fp16" => detected!("fp16"),
+        _ => false,
+    }
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn has_feature(_name: &str) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overrides_change_data_and_what_follows_from_it() {
+        let spec = TargetSpec::parse("x86_64-avx512vnni,cores=4,l2=512K,memory=2G,-avx512vnni").expect("good");
+        assert_eq!((spec.target.cores, spec.target.l2_bytes, spec.target.memory_budget), (4, 512 << 10, 2 << 30));
+        assert_eq!(spec.target.dot, DotKind::Pairs);
+        assert_eq!(spec.text, "x86_64-avx512vnni,cores=4,l2=512K,memory=2G,-avx512vnni");
+    }
+
+    #[test]
+    fn faults_name_the_part_and_the_way_out() {
+        let message = |text: &str| TargetSpec::parse(text).expect_err("bad").to_string();
+        assert!(message("iphone").contains("x86_64-avx2"));
+        assert!(message("x86_64-avx2,cores=none").contains("1..=256"));
+        assert!(message("x86_64-avx2,+mmx").contains("avx512vnni"));
+        assert!(message("x86_64-avx2,fast").contains("cores=N"));
+    }
+
+    #[test]
+    fn bundles_for_other_machines_are_recognised() {
+        let none: [&str; 0] = [];
+        assert!(machine_lacks("riscv64-unknown-linux-gnu", &none).is_some());
+        assert!(machine_lacks("x86_64-unknown-linux-gnu", &["no-such-feature"]).is_some());
+    }
+}
