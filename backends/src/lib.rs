@@ -1,1 +1,154 @@
-//! See README.md.
+//! Code generators: kernel IR in, object files out.
+//!
+//! A back end is three methods ([`Backend`]); what a device can do is data in [`Target`]. The result depends on nothing but
+//! the module, the target and the options: the same input gives the same bytes, whatever the number of threads.
+//! See README.md for the contract of the emitted code and for adding a back end.
+
+#[cfg(feature = "llvm")]
+mod llvm;
+
+use slmc_ir::kernel::KernelModule;
+use slmc_ir::target::Target;
+
+/// A code generator.
+pub trait Backend: Sync {
+    /// The name on the command line.
+    fn name(&self) -> &'static str;
+    /// Everything in `module` that this back end cannot say for `target`, and in `target` that it does not know; empty if
+    /// [`emit`](Backend::emit) will work. Cheap.
+    fn unsupported(&self, module: &KernelModule, target: &Target) -> Vec<Unsupported>;
+    /// Emits the module, which must be verified: a faulty one may be miscompiled.
+    ///
+    /// # Errors
+    /// [`BackendError::Unsupported`] with all that [`unsupported`](Backend::unsupported) found, [`BackendError::Bug`] if the
+    /// code generator refuses what it should take.
+    fn emit(&self, module: &KernelModule, target: &Target, options: &EmitOptions) -> Result<Artifact, BackendError>;
+}
+
+/// What a caller may choose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmitOptions {
+    /// The bytes of the symbol `slmc_code`: the binary ABI's code header.
+    pub header: Vec<u8>,
+    /// Threads to use; changes nothing in the result.
+    pub threads: usize,
+    /// Whether to give assembly text too.
+    pub listing: bool,
+}
+
+impl Default for EmitOptions {
+    fn default() -> Self {
+        Self { header: Vec::new(), threads: 1, listing: false }
+    }
+}
+
+/// What a back end made of a module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    /// Relocatable object files, to be linked together: one per kernel, in the module's order, then the one that holds the
+    /// symbols `slmc_code` and `slmc_kernels`.
+    pub objects: Vec<ObjectFile>,
+    /// Assembly text of all objects, where asked for.
+    pub listing: Option<String>,
+}
+
+/// One object file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectFile {
+    /// A name for a file, without extension; unique in the artifact.
+    pub name: String,
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// The hidden symbols it defines for the other objects.
+    pub symbols: Vec<String>,
+}
+
+/// Something that a back end cannot do.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unsupported {
+    /// Where: a kernel and a value of it, or a field of the target.
+    pub at: String,
+    /// What is not there.
+    pub what: String,
+    /// What to do about it.
+    pub hint: &'static str,
+}
+
+impl std::fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}; {}", self.at, self.what, self.hint)
+    }
+}
+
+/// Why nothing was emitted.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    /// The module or the target asks for what the back end does not have.
+    #[error("unsupported by the back end {backend}:{}", lines(.found))]
+    Unsupported {
+        /// The back end.
+        backend: &'static str,
+        /// Everything found.
+        found: Vec<Unsupported>,
+    },
+    /// The code generator refused what it should take: a fault of slmc.
+    #[error("the back end {backend} failed on {at}: {detail}; this is a bug of slmc")]
+    Bug {
+        /// The back end.
+        backend: &'static str,
+        /// Kernel or step.
+        at: String,
+        /// What was said.
+        detail: String,
+    },
+}
+
+fn lines(found: &[Unsupported]) -> String {
+    found.iter().map(|u| format!("\n  {u}")).collect()
+}
+
+/// Why there is no back end of a name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LookupError {
+    /// It exists, but this build lacks it.
+    #[error("the back end `{name}` is not part of this build; {enable}")]
+    Disabled {
+        /// Its name.
+        name: &'static str,
+        /// How to get it.
+        enable: &'static str,
+    },
+    /// There is no such back end.
+    #[error("no back end is named `{name}`; expected one of {known}")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// All names, with commas.
+        known: String,
+    },
+}
+
+/// Every back end slmc has, with how a build gets it.
+const NAMES: [(&str, &str); 1] = [("llvm", "install the LLVM 19 development package (llvm-19-dev) and build with `--features llvm`")];
+
+/// The back ends of this build.
+pub fn all() -> Vec<&'static dyn Backend> {
+    vec![
+        #[cfg(feature = "llvm")]
+        &llvm::Llvm,
+    ]
+}
+
+/// The back end of a name.
+///
+/// # Errors
+/// [`LookupError::Disabled`] if this build lacks it, [`LookupError::Unknown`] if there is none.
+pub fn lookup(name: &str) -> Result<&'static dyn Backend, LookupError> {
+    if let Some(backend) = all().into_iter().find(|b| b.name() == name) {
+        return Ok(backend);
+    }
+    match NAMES.iter().find(|(n, _)| *n == name) {
+        Some(&(name, enable)) => Err(LookupError::Disabled { name, enable }),
+        None => Err(LookupError::Unknown { name: name.into(), known: NAMES.map(|(n, _)| n).join(", ") }),
+    }
+}

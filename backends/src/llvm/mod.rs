@@ -1,0 +1,104 @@
+//! The LLVM back end: x86-64 objects by LLVM 19.
+//!
+//! One LLVM module, and so one object, per kernel: kernels compile side by side, and the bytes of one never depend on how
+//! many threads there were. Writers here say what the kernel IR says and nothing more; what a target lacks is legalized
+//! before, and [`legal`] finds what was not, because LLVM ends the process on an instruction that it cannot select.
+
+mod abi;
+mod convert;
+mod expr;
+mod func;
+mod legal;
+mod machine;
+mod memory;
+mod stmt;
+mod types;
+mod vector;
+
+use crate::{Artifact, Backend, BackendError, EmitOptions, ObjectFile, Unsupported};
+use machine::Emitted;
+use slmc_ir::kernel::{Kernel, KernelModule};
+use slmc_ir::target::Target;
+
+/// The back end.
+pub struct Llvm;
+
+const NAME: &str = "llvm";
+
+impl Backend for Llvm {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn unsupported(&self, module: &KernelModule, target: &Target) -> Vec<Unsupported> {
+        legal::unsupported(module, target)
+    }
+
+    fn emit(&self, module: &KernelModule, target: &Target, options: &EmitOptions) -> Result<Artifact, BackendError> {
+        let found = self.unsupported(module, target);
+        if !found.is_empty() {
+            return Err(BackendError::Unsupported { backend: NAME, found });
+        }
+        let kernels: Vec<&Kernel> = module.kernels.iter().map(|(_, k)| k).collect();
+        let mut parts = compile_all(&kernels, target, options)?;
+        let names: Vec<String> = kernels.iter().map(|k| abi::symbol(&k.name)).collect();
+        let table = machine::emit(target, "slmc_table", options.listing, |cx, m| abi::table(cx, m, &names, &options.header))
+            .map_err(|fault| bug("the kernel table", fault))?;
+        let mut objects = Vec::new();
+        let mut listing = options.listing.then(String::new);
+        let table_symbols = vec![abi::CODE.to_owned(), abi::KERNELS.to_owned()];
+        parts.push(table);
+        let own = names.iter().map(|n| (n.clone(), vec![n.clone()]));
+        for ((name, symbols), part) in own.chain([("slmc_table".to_owned(), table_symbols)]).zip(parts) {
+            if let (Some(all), Some(text)) = (&mut listing, &part.listing) {
+                all.push_str(text);
+            }
+            objects.push(ObjectFile { name, bytes: part.object, symbols });
+        }
+        Ok(Artifact { objects, listing })
+    }
+}
+
+/// Why an LLVM module could not be made.
+#[derive(Debug)]
+struct Fault(String);
+
+impl From<inkwell::builder::BuilderError> for Fault {
+    fn from(e: inkwell::builder::BuilderError) -> Self {
+        Fault(e.to_string())
+    }
+}
+
+impl From<inkwell::support::LLVMString> for Fault {
+    fn from(e: inkwell::support::LLVMString) -> Self {
+        Fault(e.to_string())
+    }
+}
+
+fn bug(at: &str, fault: Fault) -> BackendError {
+    BackendError::Bug { backend: NAME, at: at.to_owned(), detail: fault.0 }
+}
+
+/// Compiles every kernel, in order of the result, thread i taking kernels i, i + threads, ….
+fn compile_all(kernels: &[&Kernel], target: &Target, options: &EmitOptions) -> Result<Vec<Emitted>, BackendError> {
+    let threads = options.threads.clamp(1, kernels.len().max(1));
+    let compile = |kernel: &Kernel| {
+        let symbol = abi::symbol(&kernel.name);
+        machine::emit(target, &symbol, options.listing, |cx, m| abi::kernel(cx, m, kernel, target))
+            .map_err(|fault| bug(&format!("kernel `{}`", kernel.name), fault))
+    };
+    let mut results: Vec<(usize, Result<Emitted, BackendError>)> = std::thread::scope(|scope| {
+        let share = |first: usize| kernels.iter().enumerate().skip(first).step_by(threads);
+        let workers: Vec<_> = (1..threads).map(|i| scope.spawn(move || share(i).map(|(n, k)| (n, compile(k))).collect::<Vec<_>>())).collect();
+        let mut all: Vec<_> = share(0).map(|(n, k)| (n, compile(k))).collect();
+        for worker in workers {
+            match worker.join() {
+                Ok(part) => all.extend(part),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        all
+    });
+    results.sort_by_key(|(n, _)| *n);
+    results.into_iter().map(|(_, r)| r).collect()
+}
