@@ -185,7 +185,7 @@ impl Checkpoint {
     }
 
     fn known(&self, name: &str) -> Result<&TensorInfo, ImportError> {
-        self.tensor(name).ok_or_else(|| self.error(Fault::MissingTensor { tensor: name.to_owned(), expected: Vec::new() }))
+        self.tensor(name).ok_or_else(|| self.error(Fault::NoSuchTensor { tensor: name.to_owned() }))
     }
 
     /// An error of one fault in this checkpoint.

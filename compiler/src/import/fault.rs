@@ -129,6 +129,12 @@ pub enum Fault {
         /// What it means and what is supported instead.
         detail: String,
     },
+    /// A read of a tensor that the checkpoint does not have.
+    #[error("tensor {tensor} was asked for; the checkpoint has none of that name")]
+    NoSuchTensor {
+        /// The name asked for.
+        tensor: String,
+    },
     /// A longer context was asked for than the model was made for.
     #[error("a context of {asked} tokens was asked for; the model was made for at most {most} (max_position_embeddings)")]
     Context {

@@ -99,7 +99,7 @@ fn scaling(fields: &mut Fields<'_>) -> RopeScaling {
     };
     refuse_others(fields, name, known);
     let at_least_one = |v: f64| (1.0..=MAX_FACTOR).contains(&v);
-    let positive = |v: f64| v > 0.0 && v <= MAX_FACTOR;
+    let positive = |v: f64| v as f32 > 0.0 && v <= MAX_FACTOR;
     match name {
         "linear" => RopeScaling::Linear { factor: fields.number("factor", "a number from 1 to 1e6", at_least_one) as f32 },
         "llama3" => {
@@ -107,7 +107,7 @@ fn scaling(fields: &mut Fields<'_>) -> RopeScaling {
             let low = fields.number("low_freq_factor", "a number above 0 and at most 1e6", positive);
             let high = fields.number("high_freq_factor", "a number above 0 and at most 1e6", positive);
             let both = |f: &Fields<'_>| ["low_freq_factor", "high_freq_factor"].iter().all(|k| f.value(k).is_some());
-            if both(fields) && high <= low {
+            if both(fields) && high as f32 <= low as f32 {
                 fields.fault("high_freq_factor", format!("found {high}, which must be above low_freq_factor = {low}"));
             }
             RopeScaling::Llama3 {

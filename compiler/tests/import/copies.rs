@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 use slmc::import::{ImportOptions, Imported, import};
+use slmc_ir::graph::{Graph, verify::verify};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -93,9 +94,11 @@ impl Copy {
         self.store("model.safetensors", &tensors);
     }
 
-    /// Imports the copy.
+    /// Imports the copy. What is accepted must be a graph that verifies and survives its text form.
     pub fn import(&self) -> Result<Imported, String> {
-        import(self.dir(), &ImportOptions::default()).map_err(|error| error.to_string())
+        let model = import(self.dir(), &ImportOptions::default()).map_err(|error| error.to_string())?;
+        check_graph(&model.graph);
+        Ok(model)
     }
 
     /// Imports the copy, which must fail with a message that holds every one of `parts`.
@@ -109,6 +112,15 @@ impl Copy {
         }
         message
     }
+}
+
+/// A graph that import made must verify and survive its text form.
+pub fn check_graph(graph: &Graph) {
+    if let Err(faults) = verify(graph) {
+        panic!("{faults:?}");
+    }
+    let text = graph.to_string();
+    assert_eq!(Graph::parse(&text).as_ref(), Ok(graph), "{text}");
 }
 
 /// A stored tensor.
