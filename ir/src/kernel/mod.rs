@@ -14,10 +14,12 @@
 pub mod builder;
 pub mod expr;
 mod print;
+pub mod range;
 mod renumber;
 pub mod stmt;
 pub mod ty;
 pub mod verify;
+mod verify_range;
 mod verify_scope;
 mod verify_types;
 mod verify_uniform;
@@ -85,6 +87,17 @@ pub struct StepBounds {
     pub p: (u32, u32),
     /// `ROW`: in the head, the first of the body's rows to read.
     pub row: (u32, u32),
+}
+
+impl StepBounds {
+    /// Most that `P + T` can be in a launch: the cache holds one position more than the greatest `P`.
+    pub fn most_p_plus_t(&self) -> u32 {
+        self.p.1.saturating_add(1).max(self.p.0.saturating_add(self.t.1))
+    }
+    /// Most that `ROW + T` can be in a launch: the body has one row more than the greatest `ROW`.
+    pub fn most_row_plus_t(&self) -> u32 {
+        self.row.1.saturating_add(1).max(self.row.0.saturating_add(self.t.1))
+    }
 }
 
 /// A buffer.

@@ -53,7 +53,7 @@ pub fn verify_structure(kernel: &Kernel) -> Result<(), Vec<VerifyError>> {
 /// Checks all rules of one kernel.
 pub fn verify_kernel(kernel: &Kernel) -> Result<(), Vec<VerifyError>> {
     verify_structure(kernel)?;
-    let errors: Vec<VerifyError> = Vec::new();
+    let errors = super::verify_range::check_ranges(kernel);
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 

@@ -86,6 +86,14 @@ impl<'k> Machine<'k> {
                 return fail(FaultKind::Bounds(format!("{name} = {value} is outside {low}..{high}")));
             }
         }
+        for (name, sum, most) in [
+            ("p + t", step.p.saturating_add(step.t), k.bounds.most_p_plus_t()),
+            ("row + t", step.row.saturating_add(step.t), k.bounds.most_row_plus_t()),
+        ] {
+            if sum > most {
+                return fail(FaultKind::Bounds(format!("{name} = {sum} is more than {most}")));
+            }
+        }
         if (0..3).any(|i| grid[i] > k.grid[i]) {
             return fail(FaultKind::Bounds(format!("grid {grid:?} exceeds {:?}", k.grid)));
         }
