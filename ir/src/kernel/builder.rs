@@ -21,14 +21,26 @@ impl KernelBuilder {
         Self { kernel, blocks: vec![Vec::new()] }
     }
 
-    /// Adds a parameter of `len` elements. Parameters come before private and workgroup arrays.
+    /// `name`, or if a buffer has it already, `name_2`, `name_3`, …
+    fn unique(&self, name: &str) -> String {
+        let taken = |n: &str| self.kernel.buffers.iter().any(|(_, b)| b.name == n);
+        if !taken(name) {
+            return name.into();
+        }
+        (2u32..).map(|i| format!("{name}_{i}")).find(|n| !taken(n)).expect("invariant: fewer than 2^32 buffers")
+    }
+
+    /// Adds a parameter of `len` elements; a name that is taken gets a number. Parameters come before private and workgroup
+    /// arrays.
     pub fn param(&mut self, name: &str, elem: Type, len: u32, access: Access, align: u32) -> BufId {
-        self.kernel.buffers.push(Buffer { name: name.into(), elem, len, space: Space::Param, access, align })
+        let name = self.unique(name);
+        self.kernel.buffers.push(Buffer { name, elem, len, space: Space::Param, access, align })
     }
 
     /// Adds a private array of `len` elements, aligned to 64 bytes.
     pub fn private(&mut self, name: &str, elem: Type, len: u32) -> BufId {
-        self.kernel.buffers.push(Buffer { name: name.into(), elem, len, space: Space::Private, access: Access::ReadWrite, align: 64 })
+        let name = self.unique(name);
+        self.kernel.buffers.push(Buffer { name, elem, len, space: Space::Private, access: Access::ReadWrite, align: 64 })
     }
 
     /// The type of a value.

@@ -1,0 +1,63 @@
+//! Every kernel that lowering makes passes the verifier, over formats, geometries and targets.
+
+#[path = "../../ir/tests/llama/mod.rs"]
+mod llama;
+
+use std::time::Duration;
+
+use llama::Llama;
+use slmc_ir::graph::{Bounds, DType};
+use slmc_ir::kernel::verify_module;
+use slmc_passes::graph::GRAPH_PASSES;
+use slmc_passes::lower::lower;
+use slmc_passes::manager::{Drive, PassCx, PassSpec, run};
+
+fn check(model: Llama, bounds: Bounds) {
+    for target in slmc_ir::target::known::known() {
+        let (mut graph, _) = model.build(bounds);
+        let (matches, clock) = (|_: &str, _: &str| Ok(false), || Duration::ZERO);
+        let mut cx = PassCx::new(&matches, &clock);
+        cx.target = Some(&target);
+        run(&mut graph, &PassSpec::list(&["fuse"]), GRAPH_PASSES, &mut cx, &mut Drive::default()).expect("fuses");
+        let lowered = lower(&graph, &target).expect("lowers");
+        if let Err(faults) = verify_module(&lowered.kernels) {
+            let text: Vec<String> = faults.iter().take(12).map(ToString::to_string).collect();
+            panic!("{}: {} faults\n{}", target.name, faults.len(), text.join("\n"));
+        }
+    }
+}
+
+#[test]
+fn f32_models() {
+    check(Llama::tiny(), Bounds { chunk: 16, ctx: 64 });
+    check(Llama { tied: false, vocab: 41, head_dim: 24, ..Llama::tiny() }, Bounds { chunk: 7, ctx: 61 });
+    check(Llama::tiny(), Bounds { chunk: 1, ctx: 1 });
+}
+
+#[test]
+fn quantized_models() {
+    for (linear, table) in [(DType::Q4 { group: 32 }, DType::Q6), (DType::Q8, DType::Q8), (DType::Q4 { group: 64 }, DType::Q4 { group: 64 })] {
+        let model = Llama { linear, table, quantize: true, kv: DType::F16, head_dim: 32, hidden: 128, inner: 192, vocab: 1003, ..Llama::tiny() };
+        check(model, Bounds { chunk: 32, ctx: 100 });
+    }
+}
+
+#[test]
+fn a_model_of_real_size() {
+    let model = Llama {
+        vocab: 32000,
+        hidden: 2048,
+        inner: 5632,
+        layers: 1,
+        heads: 32,
+        kv_heads: 4,
+        head_dim: 64,
+        tied: false,
+        linear: DType::Q4 { group: 32 },
+        table: DType::Q6,
+        kv: DType::F16,
+        quantize: true,
+        ..Llama::tiny()
+    };
+    check(model, Bounds { chunk: 256, ctx: 2048 });
+}
