@@ -7,6 +7,7 @@
 #[cfg(feature = "llvm")]
 mod llvm;
 
+use slmc_ir::diag::Verified;
 use slmc_ir::kernel::KernelModule;
 use slmc_ir::target::Target;
 
@@ -17,12 +18,12 @@ pub trait Backend: Sync {
     /// Everything in `module` that this back end cannot say for `target`, and in `target` that it does not know; empty if
     /// [`emit`](Backend::emit) will work. Cheap.
     fn unsupported(&self, module: &KernelModule, target: &Target) -> Vec<Unsupported>;
-    /// Emits the module, which must be verified: a faulty one may be miscompiled.
+    /// Emits the module.
     ///
     /// # Errors
     /// [`BackendError::Unsupported`] with all that [`unsupported`](Backend::unsupported) found, [`BackendError::Bug`] if the
     /// code generator refuses what it should take.
-    fn emit(&self, module: &KernelModule, target: &Target, options: &EmitOptions) -> Result<Artifact, BackendError>;
+    fn emit(&self, module: Verified<'_, KernelModule>, target: &Target, options: &EmitOptions) -> Result<Artifact, BackendError>;
 }
 
 /// What a caller may choose.

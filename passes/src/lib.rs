@@ -10,5 +10,6 @@ pub mod analysis;
 pub mod graph;
 pub mod rewrite;
 
+pub mod kernel;
 pub mod lower;
 pub mod memory;

@@ -3,6 +3,7 @@
 #include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 enum { ROWS = 16, TOKENS = 12, GROUP_BYTES = 288, AHEAD = 16 };
 
@@ -62,4 +63,10 @@ void reference_prefill(const uint8_t *w, int rows, int cols, int tokens, const i
         for (int t = 0; t < tokens; t += TOKENS)
             prefill_tile(w + (size_t)b * groups * GROUP_BYTES, groups, acts + (size_t)t * cols, scales + t * groups, starts + t * groups,
                          out + (size_t)t * rows + ROWS * b, rows);
+}
+
+double thread_seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }

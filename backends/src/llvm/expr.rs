@@ -104,7 +104,7 @@ pub(super) fn binary<'ctx>(f: &Func<'_, 'ctx>, op: BinaryOp, a: Value<'ctx>, b: 
         BinaryOp::Add => on_ints!(f.b, build_int_add(a, b)),
         BinaryOp::Sub => on_ints!(f.b, build_int_sub(a, b)),
         BinaryOp::Mul => on_ints!(f.b, build_int_mul(a, b)),
-        BinaryOp::Div if of.is_signed() => on_ints!(f.b, build_int_signed_div(a, b)),
+        BinaryOp::Div if of.is_signed() => signed_quotient(f, a, b)?,
         BinaryOp::Div => on_ints!(f.b, build_int_unsigned_div(a, b)),
         BinaryOp::Rem => on_ints!(f.b, build_int_unsigned_rem(a, b)),
         BinaryOp::Min => select(f, compare(f, CmpOp::Lt, a, b, of)?, a, b)?,
@@ -115,6 +115,20 @@ pub(super) fn binary<'ctx>(f: &Func<'_, 'ctx>, op: BinaryOp, a: Value<'ctx>, b: 
         BinaryOp::Shl => on_ints!(f.b, build_left_shift(a, b)),
         BinaryOp::Shr => shift_right(f, a, b, of.is_signed())?,
     })
+}
+
+/// A quotient that wraps where LLVM's is undefined: the least integer by −1.
+fn signed_quotient<'ctx>(f: &Func<'_, 'ctx>, a: Value<'ctx>, b: Value<'ctx>) -> Result<Value<'ctx>, Fault> {
+    let lane = |n: u64| {
+        let one = if b.is_vector_value() { b.into_vector_value().get_type().get_element_type() } else { b.get_type() };
+        let one = one.into_int_type().const_int(n, true);
+        if b.is_vector_value() { types::splat_const(one.into(), b.into_vector_value().get_type().get_size() as u16).into() } else { one.into() }
+    };
+    let by_minus_one = compare_ints(f, IntPredicate::EQ, b, lane(u64::MAX))?;
+    let divisor = select(f, by_minus_one, lane(1), b)?;
+    let quotient = on_ints!(f.b, build_int_signed_div(a, divisor));
+    let negated = on_ints!(f.b, build_int_neg(a));
+    select(f, by_minus_one, negated, quotient)
 }
 
 fn compare<'ctx>(f: &Func<'_, 'ctx>, op: CmpOp, a: Value<'ctx>, b: Value<'ctx>, of: Scalar) -> Result<Value<'ctx>, Fault> {

@@ -1,15 +1,18 @@
 //! LLVM's target machine: from a module to an object.
 //!
 //! Every pass option that may change results or depend on the version is set here: no loop or SLP vectorizer (the kernel IR
-//! says what is a vector), no function merging.
+//! says what is a vector), no function merging, no instruction scheduler: the order of a kernel's statements is the schedule.
+//! LLVM's scheduler mixes the tokens of a prefill tile, whose registers then no longer suffice.
 
 use super::Fault;
 use inkwell::OptimizationLevel;
 use inkwell::context::Context;
+use inkwell::llvm_sys::support::LLVMParseCommandLineOptions;
 use inkwell::module::Module;
 use inkwell::passes::PassBuilderOptions;
 use inkwell::targets::{CodeModel, FileType, InitializationConfig, RelocMode, Target as LlvmTarget, TargetMachine, TargetTriple};
 use slmc_ir::target::Target;
+use std::sync::Once;
 
 /// An object and, where asked for, its assembly.
 pub(super) struct Emitted {
@@ -53,7 +56,14 @@ pub(super) fn emit(
 }
 
 fn machine(target: &Target) -> Result<TargetMachine, Fault> {
-    LlvmTarget::initialize_x86(&InitializationConfig::default());
+    static READY: Once = Once::new();
+    READY.call_once(|| {
+        LlvmTarget::initialize_x86(&InitializationConfig::default());
+        let arguments = [c"slmc".as_ptr(), c"-enable-misched=false".as_ptr()];
+        // SAFETY: the arguments are two C strings that live forever, LLVM 19 knows the option (it would end the process over
+        // another), and `Once` keeps other threads from reading options while they are set.
+        unsafe { LLVMParseCommandLineOptions(arguments.len() as i32, arguments.as_ptr(), c"".as_ptr()) };
+    });
     let triple = TargetTriple::create(target.triple);
     LlvmTarget::from_triple(&triple)?
         .create_target_machine(&triple, target.cpu, &features(target), OptimizationLevel::Aggressive, RelocMode::PIC, CodeModel::Default)

@@ -1,5 +1,5 @@
-//! Addresses, loads, stores and prefetches. The only file that needs `unsafe`: LLVM takes a wrong element type of an
-//! address computation as undefined behaviour.
+//! Addresses, loads, stores and prefetches. Needs `unsafe`: LLVM takes a wrong element type of an address computation as
+//! undefined behaviour.
 
 use super::func::Func;
 use super::{Fault, types};

@@ -17,6 +17,7 @@ mod vector;
 
 use crate::{Artifact, Backend, BackendError, EmitOptions, ObjectFile, Unsupported};
 use machine::Emitted;
+use slmc_ir::diag::Verified;
 use slmc_ir::kernel::{Kernel, KernelModule};
 use slmc_ir::target::Target;
 
@@ -34,8 +35,8 @@ impl Backend for Llvm {
         legal::unsupported(module, target)
     }
 
-    fn emit(&self, module: &KernelModule, target: &Target, options: &EmitOptions) -> Result<Artifact, BackendError> {
-        let found = self.unsupported(module, target);
+    fn emit(&self, module: Verified<'_, KernelModule>, target: &Target, options: &EmitOptions) -> Result<Artifact, BackendError> {
+        let found = self.unsupported(&module, target);
         if !found.is_empty() {
             return Err(BackendError::Unsupported { backend: NAME, found });
         }
