@@ -9,5 +9,6 @@ pub mod graph;
 pub mod interp;
 pub mod kernel;
 pub mod plan;
+pub mod quant;
 pub mod target;
 pub mod text;

@@ -1,3 +1,4 @@
 //! Interpreters of graph and kernel IR: the oracle for every lowering and back end.
 
+pub mod graph;
 pub mod kernel;

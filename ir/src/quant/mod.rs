@@ -1,0 +1,11 @@
+//! The reference quantizers: the interpreter, the packer and the tests use this code, so a weight has one quantized value.
+//!
+//! Everything is deterministic: plain f32 operations in a fixed order, the same on every host.
+
+pub mod act;
+pub mod fit;
+pub mod format;
+
+pub use act::{ACT_GROUP, quantize_act_group};
+pub use fit::{dequantize_group, quantize_group};
+pub use format::{quantize_row, round_row};
