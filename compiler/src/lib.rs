@@ -5,3 +5,4 @@ pub mod bundle;
 pub mod import;
 pub mod link;
 pub mod target;
+pub mod tokenizer;

@@ -18,3 +18,4 @@ pub mod stamp;
 pub mod verify;
 pub mod walk;
 pub mod wire;
+pub mod tokenizer;

@@ -1,0 +1,140 @@
+//! The template engine set up as Hugging Face transformers sets up Jinja: block trimming, Python methods, `raise_exception`, JSON without
+//! HTML escapes, `{% generation %}` blocks, and a clock only if the caller gives a date.
+
+use std::collections::BTreeMap;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Kwargs, Value};
+use minijinja::{Environment, Error, ErrorKind};
+use regex::Regex;
+
+/// A calendar date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Date {
+    /// Year.
+    pub year: u16,
+    /// Month, 1 to 12.
+    pub month: u8,
+    /// Day of the month, 1 to 31.
+    pub day: u8,
+}
+
+const MONTHS: [&str; 12] = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
+
+impl Date {
+    /// Formats as C's `strftime` does; only `%Y %m %d %b %B %y %%` are known.
+    fn format(self, pattern: &str) -> Result<String, Error> {
+        let month = MONTHS.get(usize::from(self.month).wrapping_sub(1)).copied().unwrap_or("?");
+        let mut text = String::new();
+        let mut chars = pattern.chars();
+        while let Some(c) = chars.next() {
+            if c != '%' {
+                text.push(c);
+                continue;
+            }
+            match chars.next() {
+                Some('Y') => text += &self.year.to_string(),
+                Some('y') => text += &format!("{:02}", self.year % 100),
+                Some('m') => text += &format!("{:02}", self.month),
+                Some('d') => text += &format!("{:02}", self.day),
+                Some('b') => text += &month[..month.len().min(3)],
+                Some('B') => text += month,
+                Some('%') => text.push('%'),
+                other => {
+                    let message = format!("strftime_now: only dates are supported, found %{}", other.unwrap_or(' '));
+                    return Err(Error::new(ErrorKind::InvalidOperation, message));
+                }
+            }
+        }
+        Ok(text)
+    }
+}
+
+/// A message of a conversation: role and content.
+pub(super) type Turn<'c> = (&'static str, &'c str);
+
+/// A chat template ready to be rendered.
+pub(super) struct Template {
+    environment: Environment<'static>,
+    named_tokens: BTreeMap<String, String>,
+}
+
+const NAME: &str = "chat_template";
+
+impl Template {
+    /// Parses the template; the error is the engine's.
+    pub fn new(source: &str, named_tokens: &BTreeMap<String, String>, today: Option<Date>) -> Result<Template, String> {
+        let mut environment = Environment::new();
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(|error| message(&error))?;
+        environment.set_syntax(syntax);
+        environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment
+            .add_function("raise_exception", |message: String| -> Result<Value, Error> { Err(Error::new(ErrorKind::InvalidOperation, message)) });
+        if let Some(today) = today {
+            environment.add_function("strftime_now", move |pattern: String| today.format(&pattern));
+        }
+        environment.add_filter("tojson", to_json);
+        let block = Regex::new(r"\{%(-?)\s*(end)?generation\s*(-?)%\}").expect("invariant: the expression is sound");
+        let plain = block.replace_all(source, |found: &regex::Captures<'_>| {
+            let word = if found.get(2).is_some() { "endif" } else { "if true" };
+            format!("{{%{} {word} {}%}}", &found[1], &found[3])
+        });
+        environment.add_template_owned(NAME, plain.into_owned()).map_err(|error| format!("the template does not parse: {}", message(&error)))?;
+        Ok(Template { environment, named_tokens: named_tokens.clone() })
+    }
+
+    /// Renders a conversation; the error is what the template raised.
+    pub fn render(&self, turns: &[Turn<'_>], generate: bool) -> Result<String, String> {
+        let turn = |&(role, content): &Turn<'_>| Value::from_pairs([("role", Value::from(role)), ("content", Value::from(content))]);
+        let messages: Vec<Value> = turns.iter().map(turn).collect();
+        let named = self.named_tokens.iter().map(|(name, content)| (name.as_str(), Value::from(content.as_str())));
+        let context = named.chain([
+            ("messages", Value::from(messages)),
+            ("add_generation_prompt", Value::from(generate)),
+            ("tools", Value::from(())),
+            ("documents", Value::from(())),
+        ]);
+        let template = self.environment.get_template(NAME).map_err(|error| message(&error))?;
+        template.render(Value::from_pairs(context)).map_err(|error| message(&error))
+    }
+}
+
+/// The engine's message with its place in the template.
+fn message(error: &Error) -> String {
+    let what = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+    error.line().map_or_else(|| what.clone(), |line| format!("{what} (line {line})"))
+}
+
+/// `tojson` without HTML escapes; `indent` as in Python's `json.dumps`.
+fn to_json(value: &Value, options: Kwargs) -> Result<String, Error> {
+    let indent: Option<usize> = options.get("indent")?;
+    let failed = |error: serde_json::Error| Error::new(ErrorKind::BadSerialization, error.to_string());
+    if let Some(width) = indent {
+        let spaces = " ".repeat(width);
+        let mut bytes = Vec::new();
+        let formatter = serde_json::ser::PrettyFormatter::with_indent(spaces.as_bytes());
+        serde::Serialize::serialize(value, &mut serde_json::Serializer::with_formatter(&mut bytes, formatter)).map_err(failed)?;
+        return String::from_utf8(bytes).map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()));
+    }
+    let mut bytes = Vec::new();
+    serde::Serialize::serialize(value, &mut serde_json::Serializer::with_formatter(&mut bytes, Spaced)).map_err(failed)?;
+    String::from_utf8(bytes).map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))
+}
+
+/// JSON on one line with a space after each colon and comma, as Python writes it.
+struct Spaced;
+
+impl serde_json::ser::Formatter for Spaced {
+    fn begin_array_value<W: ?Sized + std::io::Write>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
+        writer.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_key<W: ?Sized + std::io::Write>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
+        writer.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_value<W: ?Sized + std::io::Write>(&mut self, writer: &mut W) -> std::io::Result<()> {
+        writer.write_all(b": ")
+    }
+}

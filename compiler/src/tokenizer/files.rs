@@ -1,0 +1,96 @@
+//! The files of a checkpoint folder that say how text becomes ids.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::error::TokenizerError;
+
+/// What the folder's files say, as found; only the JSON is parsed.
+pub(super) struct Folder {
+    /// Path of `tokenizer.json`, for messages.
+    pub tokenizer_path: PathBuf,
+    /// `tokenizer.json`.
+    pub tokenizer: Value,
+    /// Source text of the chat template.
+    pub template: Option<String>,
+    /// `bos_token`, `eos_token` and so on, by name.
+    pub named_tokens: BTreeMap<String, String>,
+    /// End-of-answer ids of `generation_config.json`, else of `config.json`; empty when neither says.
+    pub eos_ids: Vec<u64>,
+    /// `bos_token_id` of the same files.
+    pub bos_id: Option<u64>,
+}
+
+/// A token in `tokenizer_config.json`: plain, or with its flags.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum NamedToken {
+    Plain(String),
+    Flagged { content: String },
+}
+
+impl Folder {
+    /// Reads `tokenizer.json` (required) and its companions.
+    pub fn read(dir: &Path) -> Result<Folder, TokenizerError> {
+        let tokenizer_path = dir.join("tokenizer.json");
+        let tokenizer = required(&tokenizer_path)?;
+        let config = optional(&dir.join("tokenizer_config.json"))?.unwrap_or(Value::Null);
+        let generation = optional(&dir.join("generation_config.json"))?.unwrap_or(Value::Null);
+        let model = optional(&dir.join("config.json"))?.unwrap_or(Value::Null);
+        let eos_ids = [&generation, &model].iter().map(|v| ids(&v["eos_token_id"])).find(|ids| !ids.is_empty()).unwrap_or_default();
+        let bos_id = [&generation, &model].iter().find_map(|v| v["bos_token_id"].as_u64());
+        Ok(Folder { tokenizer_path, tokenizer, template: template(dir, &config)?, named_tokens: named_tokens(&config), eos_ids, bos_id })
+    }
+}
+
+fn text(path: &Path) -> Result<Option<String>, TokenizerError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(TokenizerError::Read { path: path.to_owned(), source }),
+    }
+}
+
+fn optional(path: &Path) -> Result<Option<Value>, TokenizerError> {
+    let parse = |text: String| serde_json::from_str(&text).map_err(|source| TokenizerError::Json { path: path.to_owned(), source });
+    text(path)?.map(parse).transpose()
+}
+
+fn required(path: &Path) -> Result<Value, TokenizerError> {
+    let missing = || std::io::Error::new(std::io::ErrorKind::NotFound, "no such file");
+    optional(path)?.ok_or_else(|| TokenizerError::Read { path: path.to_owned(), source: missing() })
+}
+
+/// The template of `chat_template.jinja`, else that of the configuration: a text, or a list of named texts with one called `default`.
+fn template(dir: &Path, config: &Value) -> Result<Option<String>, TokenizerError> {
+    if let Some(text) = text(&dir.join("chat_template.jinja"))? {
+        return Ok(Some(text));
+    }
+    let found = match &config["chat_template"] {
+        Value::String(text) => Some(text.as_str()),
+        Value::Array(list) => list.iter().find(|t| t["name"] == "default").and_then(|t| t["template"].as_str()),
+        _ => None,
+    };
+    Ok(found.map(str::to_owned))
+}
+
+fn named_tokens(config: &Value) -> BTreeMap<String, String> {
+    let mut tokens = BTreeMap::new();
+    for name in ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"] {
+        if let Ok(token) = NamedToken::deserialize(&config[name]) {
+            let (NamedToken::Plain(content) | NamedToken::Flagged { content }) = token;
+            tokens.insert(name.to_owned(), content);
+        }
+    }
+    tokens
+}
+
+fn ids(value: &Value) -> Vec<u64> {
+    match value {
+        Value::Array(list) => list.iter().filter_map(Value::as_u64).collect(),
+        other => other.as_u64().into_iter().collect(),
+    }
+}

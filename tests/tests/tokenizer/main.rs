@@ -1,0 +1,11 @@
+//! The compiled tokenizer against its oracles: the `tokenizers` crate for ids and text, Hugging Face's recorded prompts, minijinja for chat
+//! templates.
+
+mod chat;
+mod corpus;
+mod corrupt;
+mod decode;
+mod encode;
+mod models;
+mod refused;
+mod stop;
