@@ -57,6 +57,8 @@ pub fn run(name: &str, path: &Path, mode: Mode) -> Result<(), String> {
             if file.expected.is_some() {
                 return Err(format!("`{}` judges lines: write `; error: …` on them, not `; expect:`", file.command));
             }
+            let last = file.input.lines().count();
+            errors.iter_mut().for_each(|e| e.line = e.line.min(last));
             errors.sort();
             let expected = file.expected_errors();
             if errors == expected {

@@ -10,15 +10,27 @@
 //!
 //! Before:
 //! ```text
-//! v1 = scale v0 {factor = 2}
-//! v2 = scale v1 {factor = 3}
-//! v3 = scale v2 {factor = 1}
-//! v4 = rms_norm v3, w0
+//! slmir 0
+//! graph @example {chunk = 8, ctx = 32, kv_slots = 0} {
+//!   body(v0: f32[T,32]) {
+//!     v1: f32[T,32] = scale v0 {factor = 0x1p1}
+//!     v2: f32[T,32] = scale v1 {factor = 0x1.8p1}
+//!     v3: f32[T,32] = scale v2 {factor = 0x1p0}
+//!     v4: f32[T,32] = silu v3
+//!     return v4
+//!   }
+//! }
 //! ```
-//! After:
+//! After `fold`:
 //! ```text
-//! v1 = scale v0 {factor = 6}
-//! v2 = rms_norm v1, w0
+//! slmir 0
+//! graph @example {chunk = 8, ctx = 32, kv_slots = 0} {
+//!   body(v0: f32[T,32]) {
+//!     v1: f32[T,32] = scale v0 {factor = 0x1.8p2}
+//!     v2: f32[T,32] = silu v1
+//!     return v2
+//!   }
+//! }
 //! ```
 
 use std::collections::BTreeMap;

@@ -20,15 +20,35 @@
 //!
 //! Before:
 //! ```text
-//! v5 = linear v4, w2
-//! v6 = add v1, v5
-//! v7 = rms_norm v6, w3
+//! slmir 0
+//! graph @example {chunk = 8, ctx = 32, kv_slots = 0} {
+//!   w0 = weight "down" f16[32,64] tensor "down"
+//!   w1 = weight "norm" f32[32] tensor "norm"
+//!   body(v0: f32[T,64], v1: f32[T,32]) {
+//!     v2: f32[T,32] = linear v0, w0
+//!     v3: f32[T,32] = add v1, v2
+//!     v4: f32[T,32] = rms_norm v3, w1 {eps = 0x1p-20, heads = 1}
+//!     v5: f32[T,32] = add v3, v4
+//!     return v5
+//!   }
+//! }
 //! ```
-//! After, as group `LinearResidual`, its results `v6` and `v7`:
+//! After `fuse`:
 //! ```text
-//! v5 = linear v4, w2
-//! v6 = add v1, v5
-//! v7 = rms_norm v6, w3
+//! slmir 0
+//! graph @example {chunk = 8, ctx = 32, kv_slots = 0} {
+//!   w0 = weight "down" f16[32,64] tensor "down"
+//!   w1 = weight "norm" f32[32] tensor "norm"
+//!   body(v0: f32[T,64], v1: f32[T,32]) {
+//!     v2: f32[T,32] = linear v0, w0
+//!     v3: f32[T,32] = add v1, v2
+//!     v4: f32[T,32] = rms_norm v3, w1 {eps = 0x1p-20, heads = 1}
+//!     v5: f32[T,32] = add v3, v4
+//!     return v5
+//!     group linear_residual = v2, v3, v4
+//!     group single = v5
+//!   }
+//! }
 //! ```
 
 use slmc_ir::arena::Id;

@@ -13,18 +13,31 @@
 //!
 //! Before:
 //! ```text
-//! w1 = weight "up" f16[192,64]
-//! w2 = weight "gate" f16[192,64]
-//! v2 = linear v1, w1
-//! v3 = linear v1, w2
+//! slmir 0
+//! graph @example {chunk = 8, ctx = 32, kv_slots = 0} {
+//!   w0 = weight "up" f16[96,64] tensor "up"
+//!   w1 = weight "gate" f16[96,64] tensor "gate"
+//!   body(v0: f32[T,64]) {
+//!     v1: f32[T,96] = linear v0, w0
+//!     v2: f32[T,96] = linear v0, w1
+//!     return v1, v2
+//!   }
+//! }
 //! ```
-//! After `quantize{body=q4g32}`:
+//! After `quantize{body=q4g32}`, with its report:
 //! ```text
-//! w1 = weight "up" q4g32[192,64]
-//! w2 = weight "gate" q4g32[192,64]
-//! v2 = quantize_act v1
-//! v3 = linear v2, w1
-//! v4 = linear v2, w2
+//! quantized: 4.500 bits per weight, kv f16
+//! slmir 0
+//! graph @example {chunk = 8, ctx = 32, kv_slots = 0} {
+//!   w0 = weight "up" q4g32[96,64] tensor "up"
+//!   w1 = weight "gate" q4g32[96,64] tensor "gate"
+//!   body(v0: f32[T,64]) {
+//!     v1: a8g32[T,64] = quantize_act v0
+//!     v2: f32[T,96] = linear v1, w0
+//!     v3: f32[T,96] = linear v1, w1
+//!     return v2, v3
+//!   }
+//! }
 //! ```
 
 use std::collections::BTreeMap;

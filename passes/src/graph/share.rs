@@ -4,16 +4,31 @@
 //! The first of several stays and keeps its name. This covers tied embeddings that a checkpoint stores twice, layers that
 //! share a block, and accidental copies; a checkpoint that stores a tied embedding once needs nothing.
 //!
-//! Before (`w0` and `w2` have the same bytes):
+//! Before:
 //! ```text
-//! w0 = weight "model.embed_tokens.weight" f32[512,64]
-//! w2 = weight "lm_head.weight" f32[512,64]
-//! v9 = linear v8, w2
+//! slmir 0
+//! graph @example {chunk = 8, ctx = 32, kv_slots = 0} {
+//!   w0 = weight "a" f16[32,32] tensor "a" hash 0xabababababababababababababababababababababababababababababababab
+//!   w1 = weight "b" f16[32,32] tensor "b" hash 0xabababababababababababababababababababababababababababababababab
+//!   body(v0: f32[T,32]) {
+//!     v1: f32[T,32] = linear v0, w0
+//!     v2: f32[T,32] = linear v1, w1
+//!     return v2
+//!   }
+//! }
 //! ```
-//! After:
+//! After `share`, with its report:
 //! ```text
-//! w0 = weight "model.embed_tokens.weight" f32[512,64]
-//! v9 = linear v8, w0
+//! shared: "a" for "b", 2048 bytes saved
+//! slmir 0
+//! graph @example {chunk = 8, ctx = 32, kv_slots = 0} {
+//!   w0 = weight "a" f16[32,32] tensor "a" hash 0xabababababababababababababababababababababababababababababababab
+//!   body(v0: f32[T,32]) {
+//!     v1: f32[T,32] = linear v0, w0
+//!     v2: f32[T,32] = linear v1, w0
+//!     return v2
+//!   }
+//! }
 //! ```
 
 use std::collections::BTreeMap;
