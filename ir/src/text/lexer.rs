@@ -440,7 +440,7 @@ mod tests {
         assert_eq!(c.f32(), Ok(0.75));
         assert_eq!(c.i64(), Ok(-7));
         assert_eq!(c.u32(), Ok(0));
-        assert!(c.eat("..") && c.eat_word("8") == false);
+        assert!(c.eat("..") && !c.eat_word("8"));
         assert_eq!(c.u32(), Ok(8));
         assert!(c.eat("->"));
         assert_eq!(c.string().as_deref(), Ok("q\"\né"));
