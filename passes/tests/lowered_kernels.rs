@@ -1,4 +1,4 @@
-//! Every kernel that lowering makes passes the verifier, over formats, geometries and targets.
+//! Every kernel and plan that lowering makes passes the verifiers, over formats, geometries and targets.
 
 #[path = "../../ir/tests/llama/mod.rs"]
 mod llama;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use llama::Llama;
 use slmc_ir::graph::{Bounds, DType};
 use slmc_ir::kernel::verify_module;
+use slmc_ir::plan::verify_plan;
 use slmc_passes::graph::GRAPH_PASSES;
 use slmc_passes::lower::lower;
 use slmc_passes::manager::{Drive, PassCx, PassSpec, run};
@@ -19,10 +20,15 @@ fn check(model: Llama, bounds: Bounds) {
         let mut cx = PassCx::new(&matches, &clock);
         cx.target = Some(&target);
         run(&mut graph, &PassSpec::list(&["fuse"]), GRAPH_PASSES, &mut cx, &mut Drive::default()).expect("fuses");
-        let lowered = lower(&graph, &target).expect("lowers");
+        let mut lowered = lower(&graph, &target).expect("lowers");
+        slmc_passes::memory::plan(&mut lowered.plan);
         if let Err(faults) = verify_module(&lowered.kernels) {
             let text: Vec<String> = faults.iter().take(12).map(ToString::to_string).collect();
             panic!("{}: {} faults\n{}", target.name, faults.len(), text.join("\n"));
+        }
+        if let Err(faults) = verify_plan(&lowered.plan, &lowered.kernels) {
+            let text: Vec<String> = faults.iter().take(12).map(ToString::to_string).collect();
+            panic!("{}: {} faults of the plan\n{}", target.name, faults.len(), text.join("\n"));
         }
     }
 }

@@ -4,10 +4,16 @@
 //! region and a byte range of it; within one dispatch, a range that is written overlaps no other range, unless both are the
 //! same.
 
+mod print;
+mod verify;
+
 use crate::arena::Arena;
 use crate::define_id;
 use crate::graph::{KvPart, WeightId};
 use crate::kernel::KernelId;
+
+pub use print::print_lowered;
+pub use verify::verify_plan;
 
 define_id!(
     /// A packed weight: one section of `weights.bin`.
@@ -197,6 +203,15 @@ pub enum Binding {
     Kv(u32),
 }
 
+/// Offset and bytes of what a binding names, in its region; `None` if the plan lacks it.
+pub fn place_of(plan: &Plan, binding: Binding) -> Option<(u64, u64)> {
+    match binding {
+        Binding::Arena(id) => plan.arena.get(id).map(|b| (b.offset, b.bytes)),
+        Binding::Packed(id) => plan.packed.get(id).map(|p| (p.offset, p.bytes)),
+        Binding::Kv(index) => plan.kv.get(index as usize).map(|k| (k.offset, k.bytes)),
+    }
+}
+
 /// Number of tiles along an axis: `ceil((a·T + b·P + c) / d)`, at most `max`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
@@ -221,9 +236,9 @@ impl Extent {
     pub fn tokens(tile: u32, max: u32) -> Self {
         Self { a: 1, b: 0, c: 0, d: tile, max }
     }
-    /// The number of tiles for a step.
+    /// The number of tiles for a step; a divisor of 0 counts as 1.
     pub fn tiles(&self, t: u32, p: u32) -> u32 {
         let n = u64::from(self.a) * u64::from(t) + u64::from(self.b) * u64::from(p) + u64::from(self.c);
-        n.div_ceil(u64::from(self.d)).min(u64::from(self.max)) as u32
+        n.div_ceil(u64::from(self.d.max(1))).min(u64::from(self.max)) as u32
     }
 }

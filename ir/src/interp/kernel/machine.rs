@@ -43,16 +43,7 @@ enum Stop {
 /// Runs a kernel on all tiles of a grid. Checks that bindings fit their regions and that the launch is within the kernel's
 /// bounds, then runs tile by tile; the first fault ends it, with the memory as it is then.
 pub fn run_grid(code: &Compiled, memory: &mut Memory<'_>, places: &[Place], step: Step, grid: [u32; 3]) -> Result<(), Fault> {
-    let mut machine = Machine::new(code);
-    machine.check_launch(memory, places, step, grid)?;
-    for z in 0..grid[2] {
-        for y in 0..grid[1] {
-            for x in 0..grid[0] {
-                machine.tile(memory, places, step, [x, y, z])?;
-            }
-        }
-    }
-    Ok(())
+    Machine::new(code).grid(memory, places, step, grid)
 }
 
 impl<'k> Machine<'k> {
@@ -68,6 +59,19 @@ impl<'k> Machine<'k> {
 
     fn fault(&self, tile: [u32; 3], lane: usize, at: impl std::fmt::Display, kind: FaultKind) -> Fault {
         Fault { kernel: self.code.kernel.name.clone(), tile, lane: lane as u32, at: at.to_string(), kind }
+    }
+
+    /// Runs all tiles of a grid; see [`run_grid`].
+    pub fn grid(&mut self, memory: &mut Memory<'_>, places: &[Place], step: Step, grid: [u32; 3]) -> Result<(), Fault> {
+        self.check_launch(memory, places, step, grid)?;
+        for z in 0..grid[2] {
+            for y in 0..grid[1] {
+                for x in 0..grid[0] {
+                    self.tile(memory, places, step, [x, y, z])?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Checks what [`tile`](Self::tile) takes for granted.
