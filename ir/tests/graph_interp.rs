@@ -263,6 +263,45 @@ fn bad_input_is_an_error_and_leaves_the_cache() {
     assert!(error(interp.body(&[1])).starts_with("weight model.embed_tokens.weight: "));
 }
 
+/// A graph that verifies runs or gives an error, whatever its numbers are.
+#[test]
+fn verified_graphs_never_panic() {
+    let mut seeds = Vec::new();
+    for (dtype, quantize) in [(DType::F32, false), (DType::Q4 { group: 32 }, true)] {
+        let (graph, _) = Llama { layers: 1, linear: dtype, table: dtype, quantize, ..Llama::tiny() }.build(Bounds { chunk: 4, ctx: 16 });
+        seeds.push(graph.to_string());
+    }
+    let mut state = 5u64;
+    let mut random = move |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let (mut ran, mut failed) = (0, 0);
+    for i in 0..1_500 {
+        let mut text = seeds[i % seeds.len()].clone().into_bytes();
+        for _ in 0..1 + random(2) {
+            let at = random(text.len());
+            if let Some(c) = text[at..].iter_mut().find(|c| c.is_ascii_digit()) {
+                *c = b"0123456789"[random(10)];
+            }
+        }
+        let Ok(graph) = Graph::parse(&String::from_utf8_lossy(&text)) else { continue };
+        let large = graph.weights.iter().any(|(_, w)| w.ty.const_shape().is_none_or(|s| s.iter().any(|&n| n > 4096)));
+        if large {
+            continue;
+        }
+        let weights = Weights(None);
+        let Ok(mut interp) = GraphInterp::new(&graph, &weights) else { continue };
+        for tokens in [&[1, 2, 3, 4, 5][..], &[39]] {
+            match interp.body(tokens).and_then(|hidden| interp.head(&hidden)) {
+                Ok(_) => ran += 1,
+                Err(_) => failed += 1,
+            }
+        }
+    }
+    assert!(ran > 20 && failed > 0, "{ran} runs, {failed} errors");
+}
+
 #[test]
 fn the_warehouse_student_runs() {
     let weights = Weights(Some(read("examples/warehouse", "model.safetensors")));

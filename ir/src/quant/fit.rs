@@ -90,12 +90,10 @@ fn limit(x: f32, low: f32, high: f32) -> f32 {
 
 /// The codes `round(w · inverse)`, as floats. A loop of its own, so that it is vector code without branches.
 #[inline(never)]
-fn nearest<const N: usize>(w: &[f32; N], inverse: f32, low: f32, high: f32) -> [f32; N] {
-    let mut n = *w;
-    for n in &mut n {
-        *n = (limit(*n * inverse, low, high) + ROUND) - ROUND;
+fn nearest<const N: usize>(w: &[f32; N], inverse: f32, low: f32, high: f32, codes: &mut [f32; N]) {
+    for (n, w) in codes.iter_mut().zip(w) {
+        *n = (limit(w * inverse, low, high) + ROUND) - ROUND;
     }
-    n
 }
 
 /// The element of largest magnitude; the positive one of two.
@@ -113,7 +111,8 @@ fn peak<const N: usize>(w: &[f32; N]) -> f32 {
 
 /// The scale that fits best the codes `round(w · inverse)`, rounded to f16.
 fn refine<const N: usize>(w: &[f32; N], inverse: f32, low: f32, high: f32) -> f32 {
-    let codes = nearest(w, inverse, low, high);
+    let mut codes = [0.0; N];
+    nearest(w, inverse, low, high, &mut codes);
     let [wn, nn] = moments(w, &codes);
     let scale = sum(wn) / sum(nn);
     if scale.is_finite() { round_to_f16(scale) } else { 0.0 }
@@ -136,7 +135,8 @@ fn round_to_f16(x: f32) -> f32 {
 
 /// The squared error of storing `w` with this scale.
 fn error<const N: usize>(w: &[f32; N], scale: f32, low: f32, high: f32) -> f32 {
-    let codes = nearest(w, 1.0 / scale, low, high);
+    let mut codes = [0.0; N];
+    nearest(w, 1.0 / scale, low, high, &mut codes);
     sum(residual(w, &codes, scale))
 }
 

@@ -101,8 +101,8 @@ pub enum InterpError {
 pub struct GraphInterp<'a> {
     graph: &'a Graph,
     weights: WeightCache<'a>,
-    /// Rows of each slot's two parts, K first, rounded to the cache's dtype.
-    slots: Vec<[Vec<f32>; 2]>,
+    /// Rows of each part of each slot that was written, rounded to the cache's dtype.
+    slots: BTreeMap<(u32, KvPart), Vec<f32>>,
     position: usize,
     watched: BTreeMap<ValueId, Vec<f32>>,
 }
@@ -111,8 +111,7 @@ impl<'a> GraphInterp<'a> {
     /// Takes a graph that verifies; nothing is read yet.
     pub fn new(graph: &'a Graph, provider: &'a dyn WeightProvider) -> Result<Self, InterpError> {
         verify(graph).map_err(InterpError::Invalid)?;
-        let slots = vec![[Vec::new(), Vec::new()]; graph.kv_slots as usize];
-        Ok(Self { graph, weights: WeightCache::new(graph, provider), slots, position: 0, watched: BTreeMap::new() })
+        Ok(Self { graph, weights: WeightCache::new(graph, provider), slots: BTreeMap::new(), position: 0, watched: BTreeMap::new() })
     }
 
     /// Appends tokens and gives their hidden states, row-major `[T, D]`. More tokens than a chunk are taken in several
@@ -202,8 +201,9 @@ impl<'a> GraphInterp<'a> {
         for node in self.graph.nodes.iter().map(|(_, n)| n) {
             if let Op::KvAppend(a) = &node.op
                 && let Some(width) = self.graph.values[node.output].ty.last()
+                && let Some(rows) = self.slots.get_mut(&(a.slot, a.part))
             {
-                self.slots[a.slot as usize][part_index(a.part)].truncate(to * width as usize);
+                rows.truncate(to * width as usize);
             }
         }
     }
@@ -291,14 +291,14 @@ impl<'a> GraphInterp<'a> {
                 for row in new.chunks_mut(width) {
                     round_row(graph.values[node.output].ty.dtype, row);
                 }
-                let part = &mut self.slots[a.slot as usize][part_index(a.part)];
+                let part = self.slots.entry((a.slot, a.part)).or_default();
                 part.truncate(self.position * width);
                 part.extend(new);
                 Tensor::Slot(a.slot, a.part)
             }
             Op::Attention(a) => {
                 let part = |i: usize| match operand(i) {
-                    Tensor::Slot(slot, part) => &self.slots[*slot as usize][part_index(*part)],
+                    Tensor::Slot(slot, part) => &self.slots[&(*slot, *part)],
                     _ => unreachable_type(),
                 };
                 rows(attention::attention(data(operand(0)), part(1), part(2), self.position, a))
@@ -323,13 +323,6 @@ fn data(tensor: &Tensor) -> &[f32] {
     match tensor {
         Tensor::Rows { data, .. } => data,
         _ => unreachable_type(),
-    }
-}
-
-fn part_index(part: KvPart) -> usize {
-    match part {
-        KvPart::K => 0,
-        KvPart::V => 1,
     }
 }
 
