@@ -113,7 +113,6 @@ pub struct Verified<'a, T>(&'a T);
 
 impl<'a, T> Verified<'a, T> {
     /// For verifiers only.
-    #[allow(dead_code, reason = "each verifier of this crate uses it")]
     pub(crate) fn new(proven: &'a T) -> Self {
         Self(proven)
     }

@@ -302,8 +302,14 @@ impl<'a> Verifier<'a> {
             let text = format!("the head takes ({}), expected the one output of the body: ({})", rows.join(", "), hidden.join(", "));
             self.fault("head", "interface", text);
         }
-        if head.outputs.len() != 1 {
-            self.fault("head", "interface", format!("the head returns {} values, expected the logits alone", head.outputs.len()));
+        let is_rows =
+            |v: &ValueId| graph.values.get(*v).is_none_or(|x| x.ty.dtype == DType::F32 && matches!(x.ty.shape[..], [Dim::T, Dim::Const(_)]));
+        if head.outputs.len() != 1 || !head.outputs.iter().all(is_rows) {
+            let text = format!("the head returns ({}), expected the logits alone, f32[T,V]", types(&head.outputs).join(", "));
+            self.fault("head", "interface", text);
+        }
+        if let Some(&v) = head.inputs.iter().find(|v| !is_rows(v)) {
+            self.fault(v, "interface", "input of the head: expected hidden rows f32[T,D]");
         }
     }
 
