@@ -153,3 +153,14 @@ pub fn lookup(name: &str) -> Result<&'static dyn Backend, LookupError> {
         None => Err(LookupError::Unknown { name: name.into(), known: NAMES.map(|(n, _)| n).join(", ") }),
     }
 }
+
+#[cfg(all(test, not(feature = "llvm")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_back_end_left_out_says_how_to_get_it() {
+        let Err(error) = lookup("llvm") else { panic!("found") };
+        assert!(error.to_string().contains("--features llvm"), "{error}");
+    }
+}

@@ -1,0 +1,183 @@
+//! A case: a kernel, its inputs and how to compare what it writes.
+
+use crate::native::Native;
+use slmc_backends::EmitOptions;
+use slmc_ir::interp::kernel::{Compiled, Memory, Step, run_grid};
+use slmc_ir::kernel::{Access, Kernel, KernelBuilder, KernelModule, Scalar, StepBounds, Type, ValueId, verify_module};
+use slmc_ir::target::{DotKind, Target};
+
+/// What the step gives in every case.
+pub const STEP: Step = Step { t: 5, p: 7, row: 2 };
+/// Bounds that allow it.
+pub const BOUNDS: StepBounds = StepBounds { t: (1, 8), p: (0, 16), row: (0, 4) };
+/// Vectors that an expression is tried on.
+const ROUNDS: u32 = 24;
+
+/// One kernel with data.
+pub struct Case {
+    pub kernel: Kernel,
+    /// The bytes of each parameter.
+    pub buffers: Vec<Vec<u8>>,
+    /// Tiles along x and y.
+    pub grid: [u32; 3],
+    /// Only for targets whose `dot4` is u8·i8.
+    pub vnni: bool,
+}
+
+/// Which numbers an input holds.
+#[derive(Clone, Copy)]
+pub enum Gen {
+    /// All bit patterns, with the edges of the type among them.
+    Any,
+    /// Numbers from −100 to 100, or 0 to 100.
+    Small,
+    /// As `Any`, without zero.
+    NonZero,
+    /// Zero to the number.
+    UpTo(u8),
+}
+
+/// A kernel that applies `f` to vectors loaded from one parameter per input and stores what it gives.
+pub fn apply(name: &str, inputs: &[(Type, Gen)], f: impl FnOnce(&mut KernelBuilder, &[ValueId]) -> ValueId) -> Case {
+    let mut b = KernelBuilder::new(name, BOUNDS, [1, 1, 1]);
+    let mut buffers = Vec::new();
+    let mut params = Vec::new();
+    for (i, (ty, gen_)) in inputs.iter().enumerate() {
+        let len = ROUNDS * u32::from(ty.lanes);
+        params.push(b.param(&format!("in{i}"), Type::scalar(ty.scalar), len, Access::Read, 64));
+        buffers.push(numbers(ty.scalar, len, *gen_, i as u64 + 1));
+    }
+    // The result's type is known once f ran: an i32 for bool, else its own; the longest is 64 lanes of 4 bytes.
+    let out = b.param("out", Type::scalar(Scalar::U8), ROUNDS * 256, Access::Write, 64);
+    b.for_(0u32, ROUNDS, 1, |b, round| {
+        let mut values = Vec::new();
+        for (param, (ty, _)) in params.iter().zip(inputs) {
+            let at = b.mul(round, u32::from(ty.lanes));
+            values.push(b.load(*ty, *param, at));
+        }
+        let mut result = f(b, &values);
+        if b.ty(result).scalar == Scalar::Bool {
+            let ints = b.ty(result).with_scalar(Scalar::I32);
+            let (one, zero) = (b.constant(ints, 1i32), b.constant(ints, 0i32));
+            result = b.select(result, one, zero);
+        }
+        let at = b.mul(round, 256u32);
+        // A NaN may have any bits: store a fixed one.
+        if b.ty(result).scalar == Scalar::F32 {
+            let nan = b.cmp(slmc_ir::kernel::CmpOp::Ne, result, result);
+            let fixed = b.constant(b.ty(result), 12345.0f32);
+            result = b.select(nan, fixed, result);
+        }
+        b.store(out, at, result);
+    });
+    buffers.push(vec![0; ROUNDS as usize * 256]);
+    Case { kernel: b.finish(), buffers, grid: [1, 1, 1], vnni: false }
+}
+
+/// Numbers of a type.
+pub fn numbers(scalar: Scalar, count: u32, kind: Gen, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut out = Vec::new();
+    for i in 0..count {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let random = (state >> 32) as u32;
+        let small = (random % 201) as i32 - 100;
+        let bits = match (scalar, kind) {
+            (_, Gen::UpTo(most)) => random % (u32::from(most) + 1),
+            // Indices must not wrap, so `Any` of them are small enough for products.
+            (Scalar::U32, Gen::Any | Gen::NonZero) => random % 30_000 + 1,
+            (Scalar::U32 | Scalar::U8, Gen::Small) => random % 101,
+            (Scalar::F32, Gen::Small) => (small as f32 * 0.37).to_bits(),
+            (Scalar::F16, Gen::Small) => u32::from(half::f16::from_f32(small as f32 * 0.37).to_bits()),
+            (Scalar::Bf16, Gen::Small) => u32::from(half::bf16::from_f32(small as f32 * 0.37).to_bits()),
+            (_, Gen::Small) => small as u32,
+            (s, Gen::Any | Gen::NonZero) => edge(s, i).unwrap_or(random),
+        };
+        let bits = if matches!(kind, Gen::NonZero) && bits.trailing_zeros() >= scalar.bytes() * 8 { 1 } else { bits };
+        out.extend_from_slice(&bits.to_le_bytes()[..scalar.bytes() as usize]);
+    }
+    out
+}
+
+/// Edge values come first, then at every fifth place.
+fn edge(scalar: Scalar, i: u32) -> Option<u32> {
+    let floats =
+        [0.0, -0.0, 1.0, -1.0, 0.5, 1.5, 2.5, -2.5, f32::MAX, f32::MIN, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 1e-40, -3e-39, 8388608.5];
+    let ints = [0u32, 1, u32::MAX, 0x8000_0000, 0x7fff_ffff, 0x80, 0x7f, 0xff, 0x8000, 0x7fff, 0xffff];
+    let n = if i < 16 { i } else { i / 5 };
+    if i >= 16 && i % 5 != 0 {
+        return None;
+    }
+    match scalar {
+        Scalar::F32 => floats.get(n as usize % 16).map(|f| f.to_bits()),
+        Scalar::F16 => floats.get(n as usize % 16).map(|f| u32::from(half::f16::from_f32(*f).to_bits())),
+        Scalar::Bf16 => floats.get(n as usize % 16).map(|f| u32::from(half::bf16::from_f32(*f).to_bits())),
+        _ => ints.get(n as usize % 11).copied(),
+    }
+}
+
+/// Whether this machine has the target's features.
+pub fn runs_here(target: &Target) -> bool {
+    let basic = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
+    let wide = is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512dq");
+    let dot = is_x86_feature_detected!("avx512vnni");
+    basic && (target.vector_bits < 512 || wide) && (target.dot != DotKind::U8I8 || dot)
+}
+
+/// Emits all cases for a target and compares each with the interpreter.
+pub fn check_on(target: &Target, cases: &[Case]) {
+    let cases: Vec<&Case> = cases.iter().filter(|c| !c.vnni || target.dot == DotKind::U8I8).collect();
+    let mut module = KernelModule::default();
+    for case in &cases {
+        module.kernels.push(case.kernel.clone());
+    }
+    let verified = verify_module(&module).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let backend = slmc_backends::lookup("llvm").expect("the feature llvm");
+    let options = EmitOptions { header: b"a header".to_vec(), threads: 2, listing: false };
+    let artifact = backend.emit(verified, target, &options).unwrap_or_else(|e| panic!("{e}"));
+    let native = Native::load(&artifact, cases.len());
+    assert_eq!(native.header(8), b"a header");
+    for (i, case) in cases.iter().enumerate() {
+        let expected = interpret(case);
+        let mut found: Vec<Vec<Line>> = case.buffers.iter().map(|b| aligned(b)).collect();
+        let bindings: Vec<*mut u8> = found.iter_mut().map(|b| b.as_mut_ptr().cast()).collect();
+        let step = [STEP.t, STEP.p, STEP.row, 0];
+        for y in 0..case.grid[1] {
+            for x in 0..case.grid[0] {
+                // SAFETY: the bindings are buffers of the kernel's lengths at multiples of 64, and the tile lies in its grid.
+                unsafe { native.kernel(i)(bindings.as_ptr(), &step, x, y, 0) }
+            }
+        }
+        for (p, (expected, found)) in expected.iter().zip(&found).enumerate() {
+            let found: Vec<u8> = found.iter().flat_map(|l| l.0).take(expected.len()).collect();
+            if let Some(at) = expected.iter().zip(&found).position(|(a, b)| a != b) {
+                let line = at / 4 * 4;
+                panic!(
+                    "{}, kernel {}, parameter {p}, byte {at}: found {:x?}, expected {:x?}\n{}",
+                    target.name,
+                    case.kernel.name,
+                    &found[line..(line + 8).min(found.len())],
+                    &expected[line..(line + 8).min(found.len())],
+                    case.kernel
+                );
+            }
+        }
+    }
+}
+
+/// 64 bytes at a multiple of 64.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line([u8; 64]);
+
+fn aligned(bytes: &[u8]) -> Vec<Line> {
+    bytes.chunks(64).map(|c| Line(std::array::from_fn(|i| c.get(i).copied().unwrap_or(0)))).collect()
+}
+
+fn interpret(case: &Case) -> Vec<Vec<u8>> {
+    let code = Compiled::new(&case.kernel).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let mut buffers = case.buffers.clone();
+    let (mut memory, places) = Memory::of_slices(buffers.iter_mut().map(Vec::as_mut_slice).collect());
+    run_grid(&code, &mut memory, &places, STEP, case.grid).unwrap_or_else(|fault| panic!("{fault}\n{}", case.kernel));
+    buffers
+}

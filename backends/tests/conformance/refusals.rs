@@ -1,0 +1,75 @@
+//! What is refused, all of it at once; and that the same input gives the same bytes.
+
+use crate::case::BOUNDS;
+use slmc_backends::{BackendError, EmitOptions, LookupError, lookup};
+use slmc_ir::kernel::{Access, KernelBuilder, KernelModule, Scalar, Type, UnaryOp, verify_module};
+use slmc_ir::target::{Target, known};
+
+fn module() -> KernelModule {
+    let mut module = KernelModule::default();
+    for name in ["one", "two", "three"] {
+        let mut b = KernelBuilder::new(name, BOUNDS, [1, 1, 1]);
+        let data = b.param("data", Type::scalar(Scalar::F32), 64, Access::ReadWrite, 64);
+        let v = b.load(Type::vector(Scalar::F32, 16), data, 0u32);
+        let v = b.mul(v, 2.0f32);
+        b.store(data, 16u32, v);
+        module.kernels.push(b.finish());
+    }
+    module
+}
+
+#[test]
+fn unsupported_names_everything() {
+    let mut module = module();
+    let mut b = KernelBuilder::new("hard", BOUNDS, [1, 1, 1]);
+    let data = b.param("data", Type::scalar(Scalar::U8), 256, Access::ReadWrite, 64);
+    let _ = b.private("huge", Type::scalar(Scalar::F32), 1 << 20);
+    let floats = b.load(Type::vector(Scalar::F32, 8), data, 0u32);
+    let e = b.unary(UnaryOp::Exp, floats);
+    b.store(data, 0u32, e);
+    let halves = b.load(Type::vector(Scalar::F16, 8), data, 64u32);
+    let sum = b.add(halves, halves);
+    b.store(data, 64u32, sum);
+    let (x, y) = (b.load(Type::vector(Scalar::U8, 32), data, 0u32), b.load(Type::vector(Scalar::I8, 32), data, 32u32));
+    let acc = b.constant(Type::vector(Scalar::I32, 8), 0i32);
+    let dot = b.dot4(acc, x, y, 255);
+    b.store(data, 128u32, dot);
+    module.kernels.push(b.finish());
+
+    let known = known::find("x86_64-avx2").expect("a known target");
+    let target = Target { cpu: "z80", features: [known.features.clone(), vec!["floppy"]].concat(), ..known };
+    let verified = verify_module(&module).unwrap_or_else(|f| panic!("{f:#?}"));
+    let backend = lookup("llvm").expect("the feature llvm");
+    let Err(BackendError::Unsupported { found, .. }) = backend.emit(verified, &target, &EmitOptions::default()) else {
+        panic!("emitted");
+    };
+    let text: String = found.iter().map(|u| format!("{u}\n")).collect();
+    for part in ["z80", "floppy", "private arrays", "exp and tanh", "arithmetic on f16x8", "dot4"] {
+        assert!(text.contains(part), "{part} is missing in:\n{text}");
+    }
+    assert_eq!(found.len(), 6, "{text}");
+}
+
+#[test]
+fn same_bytes_whatever_the_threads() {
+    let module = module();
+    let verified = verify_module(&module).unwrap_or_else(|f| panic!("{f:#?}"));
+    let target = known::find("x86_64-avx512vnni").expect("a known target");
+    let emit = |threads, listing| {
+        let options = EmitOptions { header: vec![7; 64], threads, listing };
+        lookup("llvm").expect("the feature llvm").emit(verified, &target, &options).unwrap_or_else(|e| panic!("{e}"))
+    };
+    let one = emit(1, true);
+    for threads in [1, 2, 7] {
+        assert_eq!(emit(threads, false).objects, one.objects);
+    }
+    let listing = one.listing.unwrap_or_default();
+    assert!(listing.contains("slmc_k_three") && listing.contains("slmc_kernels"));
+    let names: Vec<&str> = one.objects.iter().map(|o| o.name.as_str()).collect();
+    assert_eq!(names, ["slmc_k_one", "slmc_k_two", "slmc_k_three", "slmc_table"]);
+}
+
+#[test]
+fn unknown_back_ends_are_named() {
+    assert!(matches!(lookup("fortran"), Err(LookupError::Unknown { .. })));
+}
