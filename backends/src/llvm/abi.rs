@@ -48,7 +48,6 @@ pub(super) fn kernel<'ctx>(cx: &'ctx Context, module: &Module<'ctx>, kernel: &Ke
     write_shell(cx, &b, shell, tile, kernel, params.len())?;
     b.position_at_end(cx.append_basic_block(tile, "entry"));
     let arg = |i: usize| tile.get_nth_param(i as u32).ok_or_else(|| Fault("a parameter is missing".into()));
-    let buffers = (0..params.len()).map(|i| Ok(arg(i)?.into_pointer_value())).collect::<Result<Vec<_>, Fault>>()?;
     let mut step = [int.const_zero(); 6];
     let known = fixed(kernel);
     for (i, value) in step.iter_mut().enumerate() {
@@ -57,7 +56,7 @@ pub(super) fn kernel<'ctx>(cx: &'ctx Context, module: &Module<'ctx>, kernel: &Ke
             None => arg(params.len() + i)?.into_int_value(),
         };
     }
-    let mut f = Func::new(cx, module, b, kernel, target, tile, &buffers, step)?;
+    let mut f = Func::new(cx, module, b, kernel, target, tile, step)?;
     stmt::block(&mut f, &kernel.body)?;
     f.b.build_return(None)?;
     Ok(())

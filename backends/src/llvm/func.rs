@@ -9,7 +9,7 @@ use inkwell::module::Module;
 use inkwell::types::BasicTypeEnum;
 use inkwell::values::{BasicMetadataValueEnum, BasicValueEnum, FunctionValue, IntValue, PointerValue};
 use slmc_ir::arena::{Arena, Id};
-use slmc_ir::kernel::{Builtin, Kernel, Operand, Type, ValueId, VarId};
+use slmc_ir::kernel::{Builtin, Kernel, Operand, Space, Type, ValueId, VarId};
 use slmc_ir::target::Target;
 
 /// Applies a builder method to integers or vectors of them.
@@ -55,7 +55,7 @@ pub(super) struct Func<'a, 'ctx> {
 }
 
 impl<'a, 'ctx> Func<'a, 'ctx> {
-    /// Starts the body of `function`, whose entry block is open in `b`.
+    /// Starts the body of `function`, whose first parameters are the kernel's and whose entry block is open in `b`.
     pub(super) fn new(
         cx: &'ctx Context,
         module: &'a Module<'ctx>,
@@ -63,7 +63,6 @@ impl<'a, 'ctx> Func<'a, 'ctx> {
         kernel: &'a Kernel,
         target: &'a Target,
         function: FunctionValue<'ctx>,
-        params: &[PointerValue<'ctx>],
         step: [IntValue<'ctx>; 6],
     ) -> Result<Self, Fault> {
         let mut values = Arena::new();
@@ -71,10 +70,10 @@ impl<'a, 'ctx> Func<'a, 'ctx> {
             values.push(None);
         });
         let mut func = Self { cx, module, b, kernel, target, function, buffers: Vec::new(), step, vars: Vec::new(), values };
-        let mut params = params.iter();
-        for (_, buffer) in kernel.buffers.iter() {
-            let place = match params.next() {
-                Some(p) => *p,
+        for (id, buffer) in kernel.buffers.iter() {
+            let param = function.get_nth_param(id.index() as u32).filter(|_| buffer.space == Space::Param);
+            let place = match param {
+                Some(p) => p.into_pointer_value(),
                 None => memory::array(&func, buffer)?,
             };
             func.buffers.push(place);

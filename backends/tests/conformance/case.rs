@@ -105,7 +105,7 @@ fn edge(scalar: Scalar, i: u32) -> Option<u32> {
         [0.0, -0.0, 1.0, -1.0, 0.5, 1.5, 2.5, -2.5, f32::MAX, f32::MIN, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 1e-40, -3e-39, 8388608.5];
     let ints = [0u32, 1, u32::MAX, 0x8000_0000, 0x7fff_ffff, 0x80, 0x7f, 0xff, 0x8000, 0x7fff, 0xffff];
     let n = if i < 16 { i } else { i / 5 };
-    if i >= 16 && i % 5 != 0 {
+    if i >= 16 && !i.is_multiple_of(5) {
         return None;
     }
     match scalar {

@@ -7,7 +7,7 @@ use super::steps::Steps;
 use slmc_ir::kernel::{BinaryOp, CmpOp, Expr, Operand, Type, UnaryOp};
 
 /// (tanh x − x) / x³ in x².
-const COEFFICIENTS: [f32; 5] = [-5.704_988_7e-3, 2.063_908_9e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328_2e-1];
+const COEFFICIENTS: [f32; 5] = [-5.704_988_7e-3, 2.063_909e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328e-1];
 const SMALL: f32 = 0.625;
 
 /// What `tanh x` of type `ty` becomes.
