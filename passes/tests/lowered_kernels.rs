@@ -1,4 +1,4 @@
-//! Every kernel and plan that lowering makes passes the verifiers, over formats, geometries and targets.
+//! Every kernel and plan that lowering makes passes the verifiers and comes back from its text, over formats, geometries and targets.
 
 #[path = "../../ir/tests/llama/mod.rs"]
 mod llama;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use llama::Llama;
 use slmc_ir::graph::{Bounds, DType};
 use slmc_ir::kernel::verify_module;
-use slmc_ir::plan::verify_plan;
+use slmc_ir::plan::{parse_lowered, print_lowered, verify_plan};
 use slmc_passes::graph::GRAPH_PASSES;
 use slmc_passes::lower::lower;
 use slmc_passes::manager::{Drive, PassCx, PassSpec, run};
@@ -26,6 +26,10 @@ fn check(model: Llama, bounds: Bounds) {
             let text: Vec<String> = faults.iter().take(12).map(ToString::to_string).collect();
             panic!("{}: {} faults\n{}", target.name, faults.len(), text.join("\n"));
         }
+        let text = print_lowered(&lowered.kernels, &lowered.plan);
+        let (kernels, plan) = parse_lowered(&text).unwrap_or_else(|e| panic!("{}: {e}", target.name));
+        assert!(kernels == lowered.kernels && plan == lowered.plan, "{}: the text form gives something else", target.name);
+        assert_eq!(print_lowered(&kernels, &plan), text);
         if let Err(faults) = verify_plan(&lowered.plan, &lowered.kernels) {
             let text: Vec<String> = faults.iter().take(12).map(ToString::to_string).collect();
             panic!("{}: {} faults of the plan\n{}", target.name, faults.len(), text.join("\n"));

@@ -190,7 +190,8 @@ pub(super) fn read_op(name: &str, attrs: &mut Attrs<'_, '_>) -> Result<Option<Op
     }))
 }
 
-fn read_part(cursor: &mut Cursor<'_>) -> Result<KvPart, ParseError> {
+/// Takes `k` or `v`.
+pub(crate) fn read_part(cursor: &mut Cursor<'_>) -> Result<KvPart, ParseError> {
     let expected = "`k` or `v`";
     let part = match cursor.peek_text() {
         "k" => KvPart::K,
@@ -201,7 +202,8 @@ fn read_part(cursor: &mut Cursor<'_>) -> Result<KvPart, ParseError> {
     Ok(part)
 }
 
-fn read_scaling(cursor: &mut Cursor<'_>) -> Result<RopeScaling, ParseError> {
+/// Takes `default`, `linear(…)` or `llama3(…)`.
+pub(crate) fn read_scaling(cursor: &mut Cursor<'_>) -> Result<RopeScaling, ParseError> {
     let expected = "`default`, `linear(…)` or `llama3(…)`";
     let Some(kind) = ["default", "linear", "llama3"].into_iter().find(|k| cursor.at_word(k)) else {
         return Err(cursor.unexpected(expected));

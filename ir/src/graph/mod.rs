@@ -9,7 +9,7 @@
 //! dtype, so a quantized `linear` type-checks like any other. Fusion does not change nodes: it partitions each segment
 //! into [`Group`]s, and lowering makes the kernels of a group.
 
-mod attrs;
+pub(crate) mod attrs;
 pub mod op;
 mod parse;
 mod print;

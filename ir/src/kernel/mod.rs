@@ -13,6 +13,9 @@
 
 pub mod builder;
 pub mod expr;
+mod parse;
+mod parse_expr;
+mod parse_ids;
 mod print;
 pub mod range;
 mod renumber;

@@ -4,6 +4,7 @@
 //! region and a byte range of it; within one dispatch, a range that is written overlaps no other range, unless both are the
 //! same.
 
+mod parse;
 mod print;
 mod verify;
 
@@ -12,6 +13,7 @@ use crate::define_id;
 use crate::graph::{KvPart, WeightId};
 use crate::kernel::KernelId;
 
+pub use parse::parse_lowered;
 pub use print::print_lowered;
 pub use verify::verify_plan;
 
