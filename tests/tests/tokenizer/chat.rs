@@ -45,6 +45,59 @@ const ZEPHYR: &str = "{% for message in messages %}\n{% if message['role'] == 'u
 /// Special tokens that swallow the white space behind them, as in Phi 3.
 const PHI3: &str = "{% for message in messages %}{% if message['role'] == 'system' %}{{'<|sys|>\n' + message['content'] + '<|fin|>\n'}}{% elif message['role'] == 'user' %}{{'<|usr|>\n' + message['content'] + '<|fin|>\n'}}{% elif message['role'] == 'assistant' %}{{'<|ast|>\n' + message['content'] + '<|fin|>\n'}}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|ast|>\n' }}{% else %}{{ eos_token }}{% endif %}";
 
+/// Reads the conversation backwards for the last question and drops the thoughts of earlier answers, as reasoning models do.
+const REASONING: &str = "{%- if messages[0].role == 'system' %}
+    {{- '<|im_start|>system\\n' + messages[0].content + '<|im_end|>\\n' }}
+{%- endif %}
+{%- set ns = namespace(searching=true, last=messages|length - 1) %}
+{%- for message in messages[::-1] %}
+    {%- set index = (messages|length - 1) - loop.index0 %}
+    {%- if ns.searching and message.role == 'user' and message.content is string and not message.content.startswith('<reply>') %}
+        {%- set ns.searching = false %}
+        {%- set ns.last = index %}
+    {%- endif %}
+{%- endfor %}
+{%- for message in messages %}
+    {%- if message.role == 'user' or (message.role == 'system' and not loop.first) %}
+        {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>' + '\\n' }}
+    {%- elif message.role == 'assistant' %}
+        {%- set content = message.content %}
+        {%- if '</think>' in content %}
+            {%- set content = content.split('</think>')[-1].lstrip('\\n') %}
+        {%- endif %}
+        {%- if loop.index0 > ns.last and loop.last %}
+            {{- '<|im_start|>assistant\\n<think>\\n\\n</think>\\n\\n' + content.lstrip('\\n') }}
+        {%- else %}
+            {{- '<|im_start|>assistant\\n' + content }}
+        {%- endif %}
+        {{- '<|im_end|>\\n' }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\\n' }}
+    {%- if enable_thinking is defined and enable_thinking is false %}
+        {{- '<think>\\n\\n</think>\\n\\n' }}
+    {%- endif %}
+{%- endif %}";
+
+/// The system message goes into the last question.
+const SYSTEM_LAST: &str = "{%- if messages[0]['role'] == 'system' %}{%- set system = messages[0]['content'] %}{%- set turns = messages[1:] %}{%- else %}{%- set turns = messages %}{%- endif %}
+{{- bos_token }}
+{%- for message in turns %}
+    {%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}
+        {{- raise_exception('roles must alternate') }}
+    {%- endif %}
+    {%- if message['role'] == 'user' %}
+        {%- if loop.last and system is defined %}
+            {{- '[INST] ' + system + '\\n\\n' + message['content'] + '[/INST]' }}
+        {%- else %}
+            {{- '[INST] ' + message['content'] + '[/INST]' }}
+        {%- endif %}
+    {%- else %}
+        {{- ' ' + message['content']|trim + eos_token }}
+    {%- endif %}
+{%- endfor %}";
+
 const DATE: Date = Date { year: 2025, month: 3, day: 7 };
 
 /// The warehouse vocabulary with the special tokens of all templates, and `template`.
@@ -136,8 +189,8 @@ fn compare(template: &str, contents: &[&str]) -> usize {
         let generate = random.below(2) == 0;
         let found = chat(&tokenizer, &messages, generate);
         match render(template, &messages, generate) {
-            // A conversation of which the template drops a content is refused instead.
-            Ok(text) if messages.iter().any(|(_, content)| !text.contains(content.trim())) => {
+            // A conversation of which the template drops a content, or strips only line ends, is refused instead.
+            Ok(text) if messages.iter().any(|(_, content)| !text.contains(content.trim())) || (template == REASONING && found.is_err()) => {
                 assert!(matches!(found, Err(ChatError::Order { .. })), "{messages:?}");
             }
             Ok(text) => {
@@ -190,10 +243,28 @@ fn templates_of_published_shapes_render_as_the_engine_does() {
     let clean = |t: &&&str| !t.is_empty() && !t.trim().is_empty() && !t.contains("<|") && !t.contains(['\u{1c}', '\u{1f}']);
     let contents: Vec<&str> = AWKWARD.iter().filter(clean).copied().collect();
     let warehouse = std::fs::read_to_string(models::warehouse_dir().join("chat_template.jinja")).expect("template");
-    for (template, least) in [(warehouse.as_str(), 400), (CHATML, 400), (LLAMA2, 100), (LLAMA3, 400), (ZEPHYR, 400), (PHI3, 400)] {
+    for (template, least) in [(warehouse.as_str(), 400), (CHATML, 400), (LLAMA2, 100), (LLAMA3, 400), (ZEPHYR, 400), (PHI3, 400), (REASONING, 150)] {
         let taken = compare(template, &contents);
         assert!(taken >= least, "{taken} conversations taken by {template}");
     }
+}
+
+/// A template that changes the order in some conversations still serves the others; a note says so.
+#[test]
+fn conversations_that_are_no_table_are_refused() {
+    let (compiled, oracle, reason) = with_template(SYSTEM_LAST);
+    assert_eq!(reason, None);
+    let ChatSupport::Compiled { notes } = compiled.chat() else { panic!("compiled") };
+    assert!(notes.iter().any(|n| n.contains("piece by piece are refused")), "{notes:?}");
+    let tokenizer = compiled.open().expect("opens");
+    let turns = |roles: &[Role]| roles.iter().map(|&r| (r, name(r).to_owned())).collect::<Vec<_>>();
+    for roles in [&[Role::User][..], &[Role::System, Role::User], &[Role::User, Role::Assistant, Role::User]] {
+        let text = render(SYSTEM_LAST, &turns(roles), true).expect("renders");
+        let expected = oracle.encode(text.as_str(), false).expect("encodes");
+        assert_eq!(chat(&tokenizer, &turns(roles), true).as_deref(), Ok(expected.get_ids()), "{roles:?}");
+    }
+    let long = [Role::System, Role::User, Role::Assistant, Role::User];
+    assert!(matches!(chat(&tokenizer, &turns(&long), true), Err(ChatError::Order { .. })));
 }
 
 /// Special tokens typed by a user are text, the template's own are not, and the text around them is one run.

@@ -1,6 +1,7 @@
 //! Tokenizers to test with: the warehouse student's and small ones trained here in the shapes of published models.
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use slmc::tokenizer::CompiledTokenizer;
 use slmc_runtime_stub::tokenizer::{EncodeError, EncodeOptions, Scratch, Tokenizer, TypedSpecials};
@@ -24,6 +25,8 @@ pub struct Model {
     pub name: &'static str,
     /// The oracle.
     pub oracle: tokenizers::Tokenizer,
+    /// The oracle for which special tokens in a text are text.
+    pub plain_oracle: tokenizers::Tokenizer,
     /// What is tested.
     pub compiled: CompiledTokenizer,
     _dir: Option<TempDir>,
@@ -42,15 +45,18 @@ pub fn warehouse() -> Model {
     load("warehouse", &warehouse_dir(), None)
 }
 
-/// All models.
-pub fn all() -> Vec<Model> {
-    vec![warehouse(), gpt2(), llama3(), qwen2(), smollm(), deepseek()]
+/// All models, trained once.
+pub fn all() -> &'static [Model] {
+    static ALL: LazyLock<Vec<Model>> = LazyLock::new(|| vec![warehouse(), gpt2(), llama3(), qwen2(), smollm(), deepseek()]);
+    &ALL
 }
 
 fn load(name: &'static str, dir: &Path, keep: Option<TempDir>) -> Model {
     let oracle = tokenizers::Tokenizer::from_file(dir.join("tokenizer.json")).expect("oracle loads");
     let compiled = CompiledTokenizer::from_dir(dir).unwrap_or_else(|error| panic!("{name}: {error}"));
-    Model { name, oracle, compiled, _dir: keep }
+    let mut plain_oracle = oracle.clone();
+    plain_oracle.set_encode_special_tokens(true);
+    Model { name, oracle, plain_oracle, compiled, _dir: keep }
 }
 
 /// Trains a small byte-level BPE tokenizer behind `pre`, and lets `finish` set the rest.

@@ -27,23 +27,65 @@ const SPECIAL: [(&str, &str); 2] = [("", "an empty content"), ("a</think>b", "a 
 /// Fits and proves a table; the error says which conversations do not fit.
 pub(super) fn fit(template: &Template, probes: &[Probe]) -> Result<Table, String> {
     let question = probes.iter().find(|p| p.roles == [1] && p.generate);
-    if let Some(Err(reason)) = question.map(|p| &p.gaps) {
-        return Err(format!("a single user message does not render: {reason}"));
+    if let Some(Err(refusal)) = question.map(|p| &p.gaps) {
+        return Err(format!("a single user message does not render: {}", refusal.reason));
     }
     let mut subsets: Vec<u32> = (0..=gap::ALL).collect();
     subsets.sort_by_key(|features| (features.count_ones(), *features));
     let mut failure = String::new();
-    for features in subsets {
-        match keyed(probes, features) {
-            Ok(keys) => {
-                let mut table = number(features, keys);
-                prove(template, probes, &mut table)?;
-                return Ok(table);
+    for domain in DOMAINS {
+        for &features in &subsets {
+            match keyed(probes, features, domain) {
+                Ok(keys) => {
+                    let mut table = number(features, keys);
+                    prove(template, probes, domain, &mut table)?;
+                    table.notes.extend(domain.name.map(|name| format!("only chats {name} are supported")));
+                    table.notes.extend(unfit_note(probes, domain));
+                    return Ok(table);
+                }
+                Err(reason) if failure.is_empty() && features == gap::ALL => failure = reason,
+                Err(_) => {}
             }
-            Err(reason) => failure = reason,
         }
     }
     Err(failure)
+}
+
+/// The conversations that a table must know; all others it must refuse.
+#[derive(Clone, Copy)]
+struct Domain {
+    /// For notes; `None` when it is everything.
+    name: Option<&'static str>,
+    contains: fn(&[usize]) -> bool,
+}
+
+/// From all conversations to those that every template is made for.
+const DOMAINS: [Domain; 3] = [
+    Domain { name: None, contains: |_| true },
+    Domain { name: Some("whose only system message is the first"), contains: |roles| roles.iter().skip(1).all(|&role| role != 0) },
+    Domain {
+        name: Some("in which user and assistant take turns, after at most one system message"),
+        contains: |roles| {
+            let turns = roles.strip_prefix(&[0]).unwrap_or(roles);
+            turns.iter().enumerate().all(|(i, &role)| role == 1 + i % 2)
+        },
+    },
+];
+
+impl Domain {
+    /// The gaps that the table must reproduce.
+    fn gaps<'p>(&self, probe: &'p Probe) -> Option<&'p [Piece]> {
+        probe.gaps.as_deref().ok().filter(|_| (self.contains)(&probe.roles))
+    }
+}
+
+/// Says which conversations the template renders and the table refuses.
+fn unfit_note(probes: &[Probe], domain: Domain) -> Option<String> {
+    let inside = probes.iter().filter(|p| (domain.contains)(&p.roles));
+    let mut unfit = inside.filter_map(|p| p.gaps.as_ref().err()).filter(|refusal| !refusal.raised);
+    let first = unfit.next()?;
+    let more = unfit.count();
+    Some(format!("chats that the template does not render piece by piece are refused: {} ({more} more of the probed ones)", first.reason))
 }
 
 fn key(probe: &Probe, features: u32, at: usize) -> u32 {
@@ -51,10 +93,10 @@ fn key(probe: &Probe, features: u32, at: usize) -> u32 {
 }
 
 /// The piece of each key, if there is one, and if every refused conversation lacks a key.
-fn keyed(probes: &[Probe], features: u32) -> Result<BTreeMap<u32, &Piece>, String> {
+fn keyed(probes: &[Probe], features: u32, domain: Domain) -> Result<BTreeMap<u32, &Piece>, String> {
     let mut keys = BTreeMap::new();
     for probe in probes {
-        for (at, piece) in probe.gaps.iter().flatten().enumerate() {
+        for (at, piece) in domain.gaps(probe).into_iter().flatten().enumerate() {
             let known = keys.entry(key(probe, features, at)).or_insert(piece);
             if *known != piece {
                 let place = if at == probe.roles.len() { "after the last message".to_owned() } else { format!("before message {at}") };
@@ -62,11 +104,10 @@ fn keyed(probes: &[Probe], features: u32) -> Result<BTreeMap<u32, &Piece>, Strin
             }
         }
     }
-    for probe in probes {
-        if let Err(reason) = &probe.gaps {
-            if (0..=probe.roles.len()).all(|at| keys.contains_key(&key(probe, features, at))) {
-                return Err(format!("{} is refused for a reason that neighbours do not show: {reason}", names(&probe.roles)));
-            }
+    for probe in probes.iter().filter(|p| domain.gaps(p).is_none()) {
+        if (0..=probe.roles.len()).all(|at| keys.contains_key(&key(probe, features, at))) {
+            let reason = probe.gaps.as_ref().err().map_or("it is no usual chat", |refusal| &refusal.reason);
+            return Err(format!("{} is refused for a reason that neighbours do not show: {reason}", names(&probe.roles)));
         }
     }
     Ok(keys)
@@ -82,9 +123,9 @@ fn number(features: u32, keys: BTreeMap<u32, &Piece>) -> Table {
 }
 
 /// Renders every accepted conversation again with other contents and compares with the table.
-fn prove(template: &Template, probes: &[Probe], table: &mut Table) -> Result<(), String> {
+fn prove(template: &Template, probes: &[Probe], domain: Domain, table: &mut Table) -> Result<(), String> {
     let mut notes = BTreeMap::new();
-    for (number, probe) in probes.iter().enumerate().filter(|(_, p)| p.gaps.is_ok()) {
+    for (number, probe) in probes.iter().enumerate().filter(|(_, p)| domain.gaps(p).is_some()) {
         let contents = (0..probe.roles.len()).map(|i| PLAIN[(number + i) % PLAIN.len()]).collect();
         if !agrees(template, probe, table, contents) {
             return Err(format!("a content of {} is changed by the template", names(&probe.roles)));

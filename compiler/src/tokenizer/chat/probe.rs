@@ -11,10 +11,10 @@ pub(super) const ROLES: [&str; 3] = ["system", "user", "assistant"];
 /// Most messages of a probed conversation.
 pub(super) const MOST_MESSAGES: usize = 6;
 
-/// White space before and after each mark. Its outer characters are line ends, so that a template that strips only those shows, and the
-/// inner one is in no template.
-const PAD_BEFORE: &str = "\n \u{2003}";
-const PAD_AFTER: &str = "\u{2003} \n";
+/// White space before and after each mark. Its outer characters are line ends, so that a template that strips only those shows; they are
+/// more than any template writes, and the inner one is in no template, so that padding is not taken for literal text.
+const PAD_BEFORE: &str = "\n\n\n\n\n \u{2003}";
+const PAD_AFTER: &str = "\u{2003} \n\n\n\n\n";
 
 /// The text of a gap between messages.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,7 +34,21 @@ pub(super) struct Probe {
     /// Asked for the head of an answer.
     pub generate: bool,
     /// The `roles.len() + 1` gaps, or why there are none.
-    pub gaps: Result<Vec<Piece>, String>,
+    pub gaps: Result<Vec<Piece>, Refusal>,
+}
+
+/// Why a conversation is not in the table.
+pub(super) struct Refusal {
+    /// What is wrong with it.
+    pub reason: String,
+    /// The template itself refuses it; otherwise it renders to something that no table can say.
+    pub raised: bool,
+}
+
+impl Refusal {
+    fn unfit(reason: String) -> Refusal {
+        Refusal { reason, raised: false }
+    }
 }
 
 /// All probes, shortest conversations first.
@@ -61,16 +75,16 @@ fn mark(i: usize) -> String {
     format!("\u{e000}{i}\u{e001}")
 }
 
-fn gaps(template: &Template, roles: &[usize], generate: bool) -> Result<Vec<Piece>, String> {
+fn gaps(template: &Template, roles: &[usize], generate: bool) -> Result<Vec<Piece>, Refusal> {
     let contents: Vec<String> = (0..roles.len()).map(|i| format!("{PAD_BEFORE}{}{PAD_AFTER}", mark(i))).collect();
     let turns: Vec<Turn<'_>> = roles.iter().zip(&contents).map(|(&role, content)| (ROLES[role], content.as_str())).collect();
-    let text = template.render(&turns, generate)?;
+    let text = template.render(&turns, generate).map_err(|reason| Refusal { reason, raised: true })?;
     let mut rest = text.as_str();
     let mut gaps = Vec::new();
     for i in 0..roles.len() {
         let (before, after) = rest.split_once(&mark(i)).ok_or_else(|| {
             let seen = text.contains(&mark(i));
-            format!("the content of message {i} of {} is {}", names(roles), if seen { "not in its place" } else { "left out" })
+            Refusal::unfit(format!("the content of message {i} of {} is {}", names(roles), if seen { "not in its place" } else { "left out" }))
         })?;
         gaps.push(before);
         rest = after;
@@ -81,13 +95,13 @@ fn gaps(template: &Template, roles: &[usize], generate: bool) -> Result<Vec<Piec
 }
 
 /// Tells a gap's literal text from what is left of the padding of its neighbours.
-fn piece(gap: &str, before: bool, after: bool, roles: &[usize]) -> Result<Piece, String> {
+fn piece(gap: &str, before: bool, after: bool, roles: &[usize]) -> Result<Piece, Refusal> {
     let kept_before = gap.strip_prefix(PAD_AFTER).filter(|_| before);
     let gap = kept_before.unwrap_or(gap);
     let kept_after = gap.strip_suffix(PAD_BEFORE).filter(|_| after);
     let literal = kept_after.unwrap_or(gap);
     if literal.contains(['\u{2003}', '\u{e000}', '\u{e001}']) {
-        return Err(format!("a content of {} is changed or repeated", names(roles)));
+        return Err(Refusal::unfit(format!("a content of {} is changed or repeated", names(roles))));
     }
     Ok(Piece { literal: literal.to_owned(), trims_before: before && kept_before.is_none(), trims_after: after && kept_after.is_none() })
 }
