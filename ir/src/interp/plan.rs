@@ -229,7 +229,7 @@ impl<'a> PlanInterp<'a> {
 
     fn place(&self, list: &'static str, index: usize, binding: Binding) -> Result<Place, PlanError> {
         let refuse = |what: String| PlanError::Dispatch { list, index, what };
-        let place = place_of(self.plan, binding).ok_or_else(|| refuse(format!("the plan lacks {binding:?}")))?;
+        let place = place_of(self.plan, binding).ok_or_else(|| refuse(format!("the plan lacks {binding}")))?;
         let (region, size) = match binding {
             Binding::Arena(_) => (ARENA, self.arena.len()),
             Binding::Packed(_) => (WEIGHTS, self.weights.len()),
@@ -238,7 +238,7 @@ impl<'a> PlanInterp<'a> {
         let end = place.0.checked_add(place.1).filter(|end| *end <= size as u64);
         match end {
             Some(_) => Ok(Place { region, offset: place.0 as usize, bytes: place.1 as usize }),
-            None => Err(refuse(format!("{binding:?}, bytes {}..+{}, lies outside its region of {size}", place.0, place.1))),
+            None => Err(refuse(format!("{binding}, bytes {}..+{}, lies outside its region of {size}", place.0, place.1))),
         }
     }
 
