@@ -2,7 +2,9 @@
 #![deny(unsafe_code)]
 
 pub mod bundle;
+pub mod engine;
 pub mod import;
 pub mod link;
+pub mod stub;
 pub mod target;
 pub mod tokenizer;

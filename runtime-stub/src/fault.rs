@@ -84,6 +84,8 @@ pub type Outcome<T> = Result<T, Fault>;
 
 impl Fault {
     /// A fault without values.
+    #[cold]
+    #[inline(never)]
     pub const fn new(code: Code, subject: &'static str, what: &'static str) -> Self {
         Self {
             code,
@@ -97,6 +99,8 @@ impl Fault {
     }
 
     /// A system call's failure; `errno` is stated in the message.
+    #[cold]
+    #[inline(never)]
     pub const fn system(code: Code, subject: &'static str, what: &'static str, errno: i32) -> Self {
         let mut fault = Self::new(code, subject, what);
         fault.found = Value::Number(errno as u64);
@@ -106,6 +110,8 @@ impl Fault {
     }
 
     /// The same with values.
+    #[cold]
+    #[inline(never)]
     pub const fn values(mut self, expected: Value, found: Value) -> Self {
         self.expected = expected;
         self.found = found;
@@ -113,17 +119,23 @@ impl Fault {
     }
 
     /// The same with numbers.
+    #[cold]
+    #[inline(never)]
     pub const fn numbers(self, expected: u64, found: u64) -> Self {
         self.values(Value::Number(expected), Value::Number(found))
     }
 
     /// The same with an index.
+    #[cold]
+    #[inline(never)]
     pub const fn at(mut self, index: u32) -> Self {
         self.index = Some(index);
         self
     }
 
     /// The same with advice.
+    #[cold]
+    #[inline(never)]
     pub const fn hint(mut self, hint: &'static str) -> Self {
         self.hint = hint;
         self

@@ -4,7 +4,9 @@
 
 pub mod abi;
 pub mod bundle;
+pub mod capi;
 pub mod fault;
+pub mod generate;
 pub mod math;
 pub mod model;
 pub mod path;
@@ -15,7 +17,15 @@ pub mod pool;
 pub mod sample;
 pub mod session;
 pub mod stamp;
+pub mod text;
+pub mod tokenizer;
 pub mod verify;
 pub mod walk;
 pub mod wire;
-pub mod tokenizer;
+
+/// A fault of our own ends the process: there is nothing to unwind to, and no text to print it with.
+#[cfg(all(feature = "object", panic = "abort"))]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    platform::unix::die()
+}

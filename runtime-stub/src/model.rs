@@ -2,12 +2,12 @@
 
 use core::ffi::CStr;
 
-use crate::abi::feature;
 use crate::bundle::Bundle;
-use crate::fault::Outcome;
+use crate::fault::{Code, Fault, Outcome};
 use crate::plan::Plan;
 use crate::platform::{cpu, unix};
 use crate::pool::{MAX_THREADS, Pool};
+use crate::tokenizer::Tokenizer;
 use crate::verify::{Trust, Wish, verify};
 use crate::walk::Kernels;
 
@@ -20,9 +20,8 @@ pub struct OpenOptions<'a> {
     pub wish: Wish<'a>,
 }
 
-/// The CPU features of this machine, bits of [`feature`].
+/// The CPU features of this machine, bits of [`crate::abi::feature`].
 pub fn machine_features() -> u64 {
-    let _ = feature::NAMES;
     cpu::features()
 }
 
@@ -33,6 +32,7 @@ pub struct Model<'b> {
     kernels: Kernels,
     pool: Pool,
     trust: Trust,
+    tokenizer: Option<Tokenizer<'b>>,
     load_ns: u64,
 }
 
@@ -40,7 +40,7 @@ impl<'b> Model<'b> {
     /// Starts the threads and verifies the files. `bundle` was opened with the header of these `kernels`.
     ///
     /// # Errors
-    /// Those of [`Pool::new`] and [`verify`].
+    /// Those of [`Pool::new`] and [`verify`]; [`Code::Format`] for a tokenizer of another version.
     pub fn open(bundle: &'b Bundle, kernels: Kernels, options: OpenOptions<'_>) -> Outcome<Self> {
         let start = unix::clock_ns();
         let plan = bundle.plan();
@@ -51,6 +51,13 @@ impl<'b> Model<'b> {
         };
         let pool = Pool::new(threads)?;
         let trust = verify(bundle, &pool, options.wish)?;
+        let file = bundle.tokenizer();
+        let tokenizer = match file.entry.bytes {
+            0 => None,
+            _ => Some(Tokenizer::open(file.map.bytes()).map_err(|error| {
+                Fault::new(Code::Format, file.name, error.message()).hint("compile the model again")
+            })?),
+        };
         let load_ns = unix::clock_ns() - start;
         Ok(Self {
             bundle,
@@ -58,6 +65,7 @@ impl<'b> Model<'b> {
             kernels,
             pool,
             trust,
+            tokenizer,
             load_ns,
         })
     }
@@ -85,6 +93,11 @@ impl<'b> Model<'b> {
     /// How the files came to be trusted.
     pub fn trust(&self) -> Trust {
         self.trust
+    }
+
+    /// The tokenizer, if the bundle has one.
+    pub fn tokenizer(&self) -> Option<Tokenizer<'b>> {
+        self.tokenizer
     }
 
     /// Time that [`Model::open`] took, nanoseconds.

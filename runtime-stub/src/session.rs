@@ -10,7 +10,9 @@ use crate::abi::{Step, list, region};
 use crate::fault::{Code, Fault, Outcome};
 use crate::model::Model;
 use crate::platform::memory::{Table, Workspace};
+use crate::platform::unix;
 use crate::sample::{Sampling, sample};
+use crate::text::Text;
 use crate::walk::Walk;
 
 /// Which logits an evaluation leaves.
@@ -35,6 +37,28 @@ pub struct Session<'m> {
     chunk: u32,
     /// Which row of the logits buffer belongs to the last token.
     logits_row: Option<u32>,
+    text: Text<'m>,
+    timings: Timings,
+}
+
+/// Where the time of a session went. In C: `slm_timings`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timings {
+    /// Opening the model: threads, verification, tokenizer; nanoseconds.
+    pub load_ns: u64,
+    /// Evaluations of more than one token, nanoseconds.
+    pub prefill_ns: u64,
+    /// Tokens of these.
+    pub prefill_tokens: u64,
+    /// Evaluations of one token, nanoseconds.
+    pub decode_ns: u64,
+    /// Tokens of these.
+    pub decode_tokens: u64,
+    /// Picking tokens, nanoseconds.
+    pub sample_ns: u64,
+    /// Tokens picked.
+    pub sample_tokens: u64,
 }
 
 impl<'m> Session<'m> {
@@ -79,6 +103,8 @@ impl<'m> Session<'m> {
             position: 0,
             chunk,
             logits_row: None,
+            text: Text::open(model)?,
+            timings: Timings { load_ns: model.load_ns(), ..Timings::default() },
         })
     }
 
@@ -95,6 +121,21 @@ impl<'m> Session<'m> {
     /// The tokens in the cache.
     pub fn tokens(&self) -> &[u32] {
         &self.tokens[..self.position as usize]
+    }
+
+    /// Ids from and to text.
+    pub fn text(&self) -> &Text<'m> {
+        &self.text
+    }
+
+    /// Ids from and to text, with working memory.
+    pub fn text_mut(&mut self) -> &mut Text<'m> {
+        &mut self.text
+    }
+
+    /// Where the time went since the session opened.
+    pub fn timings(&self) -> Timings {
+        self.timings
     }
 
     /// Tokens of one step from now on, 1 ..= the plan's chunk; 0 = the plan's chunk. Results differ by rounding only.
@@ -115,7 +156,7 @@ impl<'m> Session<'m> {
         Ok(())
     }
 
-    /// Appends tokens and computes logits as asked. `cancel` is looked at between steps.
+    /// Appends tokens and computes logits as asked. `cancel` is looked at before each step, and cleared when it is seen.
     ///
     /// # Errors
     /// [`Code::Argument`] for no tokens, [`Code::ContextFull`], [`Code::Token`], [`Code::Buffer`]: nothing happened.
@@ -128,10 +169,30 @@ impl<'m> Session<'m> {
     ) -> Outcome<()> {
         self.check(ids, &logits)?;
         self.logits_row = None;
+        let start = unix::clock_ns();
+        let before = self.position;
+        let outcome = self.run_steps(ids, &mut logits, cancel);
+        let (time, tokens) = (unix::clock_ns() - start, u64::from(self.position - before));
+        if ids.len() == 1 {
+            self.timings.decode_ns += time;
+            self.timings.decode_tokens += tokens;
+        } else {
+            self.timings.prefill_ns += time;
+            self.timings.prefill_tokens += tokens;
+        }
+        outcome
+    }
+
+    fn run_steps(
+        &mut self,
+        ids: &[u32],
+        logits: &mut Logits<'_>,
+        cancel: &AtomicBool,
+    ) -> Outcome<()> {
         let vocab = self.model.plan().header.vocab as usize;
         let mut done = 0;
         for step in ids.chunks(self.chunk as usize) {
-            if cancel.load(Ordering::Relaxed) {
+            if cancel.swap(false, Ordering::Relaxed) {
                 return Err(Fault::new(
                     Code::Cancelled,
                     "session",
@@ -140,7 +201,7 @@ impl<'m> Session<'m> {
             }
             self.body(step);
             done += step.len();
-            match &mut logits {
+            match logits {
                 Logits::None => {}
                 Logits::Last if done < ids.len() => {}
                 Logits::Last => self.head(step.len() as u32 - 1, 1, None),
@@ -175,11 +236,14 @@ impl<'m> Session<'m> {
     /// [`Code::State`] without logits, [`Code::Argument`] for parameters out of range.
     pub fn sample(&mut self, sampling: &Sampling) -> Outcome<u32> {
         sampling.check()?;
+        let start = unix::clock_ns();
         let mut scratch = core::mem::replace(&mut self.scratch, Table::empty());
         let picked = self
             .logits()
             .map(|logits| sample(logits, self.tokens(), sampling, self.position, &mut scratch));
         self.scratch = scratch;
+        self.timings.sample_ns += unix::clock_ns() - start;
+        self.timings.sample_tokens += u64::from(picked.is_ok());
         picked
     }
 
@@ -233,10 +297,30 @@ impl<'m> Session<'m> {
 
     fn check(&self, ids: &[u32], logits: &Logits<'_>) -> Outcome<()> {
         let header = &self.model.plan().header;
+        self.check_ids(ids, header.ctx - self.position)?;
+        if let Logits::All(out) = logits {
+            let needed = ids.len() as u64 * u64::from(header.vocab);
+            if (out.len() as u64) < needed {
+                return Err(Fault::new(Code::Buffer, "logits", "buffer is too small")
+                    .numbers(needed, out.len() as u64));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a whole conversation of these tokens fits.
+    ///
+    /// # Errors
+    /// [`Code::Argument`], [`Code::ContextFull`], [`Code::Token`].
+    pub fn check_prompt(&self, ids: &[u32]) -> Outcome<()> {
+        self.check_ids(ids, self.model.plan().header.ctx)
+    }
+
+    fn check_ids(&self, ids: &[u32], free: u32) -> Outcome<()> {
+        let (free, vocab) = (u64::from(free), self.model.plan().header.vocab);
         if ids.is_empty() {
             return Err(Fault::new(Code::Argument, "token ids", "are none"));
         }
-        let free = u64::from(header.ctx - self.position);
         if ids.len() as u64 > free {
             return Err(Fault::new(
                 Code::ContextFull,
@@ -246,19 +330,10 @@ impl<'m> Session<'m> {
             .numbers(free, ids.len() as u64)
             .hint("shorten or reset the session, or compile with a larger --ctx"));
         }
-        if let Some(at) = ids.iter().position(|&id| id >= header.vocab) {
-            return Err(
-                Fault::new(Code::Token, "token id", "is not below the vocabulary")
-                    .at(at as u32)
-                    .numbers(header.vocab.into(), ids[at].into()),
-            );
-        }
-        if let Logits::All(out) = logits {
-            let needed = ids.len() as u64 * u64::from(header.vocab);
-            if (out.len() as u64) < needed {
-                return Err(Fault::new(Code::Buffer, "logits", "buffer is too small")
-                    .numbers(needed, out.len() as u64));
-            }
+        if let Some(at) = ids.iter().position(|&id| id >= vocab) {
+            return Err(Fault::new(Code::Token, "token id", "is not below the vocabulary")
+                .at(at as u32)
+                .numbers(vocab.into(), ids[at].into()));
         }
         Ok(())
     }

@@ -55,6 +55,7 @@ const PTHREAD: &str = "libpthread.so.0";
 /// Name, library, version on x86-64. Sorted by name.
 static FUNCTIONS: &[(&str, &str, &str)] = &[
     ("__errno_location", LIBC, "GLIBC_2.2.5"),
+    ("__fxstat", LIBC, "GLIBC_2.2.5"),
     ("abort", LIBC, "GLIBC_2.2.5"),
     ("clock_gettime", LIBC, "GLIBC_2.17"),
     ("clock_nanosleep", LIBC, "GLIBC_2.17"),

@@ -24,4 +24,4 @@ pub use decode::{DecodeError, Decoder};
 pub use encode::{EncodeError, EncodeOptions, Scratch, ScratchLen, TypedSpecials};
 pub use format::FormatError;
 pub use open::Tokenizer;
-pub use stop::{StopError, StopMatcher, StopStep};
+pub use stop::{MAX_STOP_BYTES, StopError, StopMatcher, StopStep};
