@@ -316,37 +316,23 @@ record! {
 /// `bindings` has one pointer for each binding of the dispatch; kernels never write through a weights pointer and
 /// stay inside each binding's length. The function touches no other memory, calls nothing, keeps no state and may run
 /// on any number of threads at once for different tiles.
-pub type KernelFn =
-    unsafe extern "C" fn(bindings: *const *mut u8, step: *const Step, x: u32, y: u32, z: u32);
+pub type KernelFn = unsafe extern "C" fn(bindings: *const *mut u8, step: *const Step, x: u32, y: u32, z: u32);
 
 impl Extent {
     /// `n` tiles, whatever T and P are; `n` is at most [`MAX_TILES`].
     pub const fn fixed(n: u32) -> Self {
-        Self {
-            a: 0,
-            b: 0,
-            c: n as i32,
-            d: 1,
-            max: n,
-        }
+        Self { a: 0, b: 0, c: n as i32, d: 1, max: n }
     }
 
     /// One tile for each `tile` tokens of the step, with `max_t` tokens at most.
     pub const fn tokens(tile: u32, max_t: u32) -> Self {
-        Self {
-            a: 1,
-            b: 0,
-            c: 0,
-            d: tile,
-            max: max_t.div_ceil(tile),
-        }
+        Self { a: 1, b: 0, c: 0, d: tile, max: max_t.div_ceil(tile) }
     }
 
     /// Tiles in a step of `t` tokens at position `p`. A divisor of 0 counts as 1.
     #[inline]
     pub fn tiles(&self, t: u32, p: u32) -> u32 {
-        let sum =
-            i64::from(self.a) * i64::from(t) + i64::from(self.b) * i64::from(p) + i64::from(self.c);
+        let sum = i64::from(self.a) * i64::from(t) + i64::from(self.b) * i64::from(p) + i64::from(self.c);
         if sum <= 0 {
             return 0;
         }
@@ -357,25 +343,13 @@ impl Extent {
 
 impl Section {
     /// An empty section.
-    pub const EMPTY: Self = Self {
-        offset: 0,
-        count: 0,
-        reserved: 0,
-    };
+    pub const EMPTY: Self = Self { offset: 0, count: 0, reserved: 0 };
 }
 
 impl FileEntry {
     /// An entry for a file the bundle does not have.
     pub const fn absent(kind: u32) -> Self {
-        Self {
-            kind,
-            chunk_bytes: CHUNK_BYTES,
-            bytes: 0,
-            sha256: [0; 32],
-            first_hash: 0,
-            hash_count: 0,
-            reserved: 0,
-        }
+        Self { kind, chunk_bytes: CHUNK_BYTES, bytes: 0, sha256: [0; 32], first_hash: 0, hash_count: 0, reserved: 0 }
     }
 }
 
@@ -417,11 +391,7 @@ impl PlanHeader {
 
     /// The model's name: [`PlanHeader::name`] up to its first zero byte, empty if it is not UTF-8.
     pub fn name_text(&self) -> &str {
-        let end = self
-            .name
-            .iter()
-            .position(|&b| b == 0)
-            .unwrap_or(self.name.len());
+        let end = self.name.iter().position(|&b| b == 0).unwrap_or(self.name.len());
         core::str::from_utf8(&self.name[..end]).unwrap_or("")
     }
 }

@@ -46,12 +46,7 @@ impl Bundle {
         let weights = open_mapped(dir, "weights.bin", plan.file(file_kind::WEIGHTS))?;
         let tokenizer = open_mapped(dir, "tokenizer.bin", plan.file(file_kind::TOKENIZER))?;
         let header = plan.header;
-        Ok(Self {
-            plan: bytes,
-            header,
-            weights,
-            tokenizer,
-        })
+        Ok(Self { plan: bytes, header, weights, tokenizer })
     }
 
     /// The checked plan.
@@ -73,19 +68,12 @@ impl Bundle {
 fn read_plan(dir: &CStr) -> Outcome<Table<u8>> {
     const NAME: &str = "plan.bin";
     let file = open(dir, NAME)?;
-    let stat = file
-        .stat()
-        .map_err(|errno| Fault::system(Code::Io, NAME, "cannot be examined", errno))?;
+    let stat = file.stat().map_err(|errno| Fault::system(Code::Io, NAME, "cannot be examined", errno))?;
     if stat.bytes > MAX_PLAN_BYTES {
-        return Err(
-            Fault::new(Code::Corrupt, NAME, "is too large").numbers(MAX_PLAN_BYTES, stat.bytes)
-        );
+        return Err(Fault::new(Code::Corrupt, NAME, "is too large").numbers(MAX_PLAN_BYTES, stat.bytes));
     }
-    let mut bytes = Table::<u8>::zeroed(stat.bytes as usize)
-        .map_err(|errno| Fault::system(Code::Memory, NAME, "no memory to read it", errno))?;
-    let got = file
-        .read_full(&mut bytes)
-        .map_err(|errno| Fault::system(Code::Io, NAME, "cannot be read", errno))?;
+    let mut bytes = Table::<u8>::zeroed(stat.bytes as usize).map_err(|errno| Fault::system(Code::Memory, NAME, "no memory to read it", errno))?;
+    let got = file.read_full(&mut bytes).map_err(|errno| Fault::system(Code::Io, NAME, "cannot be read", errno))?;
     if got as u64 != stat.bytes {
         return Err(Fault::new(Code::Corrupt, NAME, "is cut short").numbers(stat.bytes, got as u64));
     }
@@ -94,47 +82,19 @@ fn read_plan(dir: &CStr) -> Outcome<Table<u8>> {
 
 fn open_mapped(dir: &CStr, name: &'static str, entry: FileEntry) -> Outcome<Mapped> {
     if entry.bytes == 0 {
-        let stat = FileStat {
-            device: 0,
-            inode: 0,
-            bytes: 0,
-            seconds: 0,
-            nanoseconds: 0,
-        };
-        return Ok(Mapped {
-            name,
-            entry,
-            stat,
-            map: FileMap::empty(),
-        });
+        let stat = FileStat { device: 0, inode: 0, bytes: 0, seconds: 0, nanoseconds: 0 };
+        return Ok(Mapped { name, entry, stat, map: FileMap::empty() });
     }
     let file = open(dir, name)?;
-    let stat = file
-        .stat()
-        .map_err(|errno| Fault::system(Code::Io, name, "cannot be examined", errno))?;
+    let stat = file.stat().map_err(|errno| Fault::system(Code::Io, name, "cannot be examined", errno))?;
     if stat.bytes != entry.bytes {
-        return Err(Fault::new(Code::Corrupt, name, "size differs")
-            .numbers(entry.bytes, stat.bytes)
-            .hint("copy the bundle again"));
+        return Err(Fault::new(Code::Corrupt, name, "size differs").numbers(entry.bytes, stat.bytes).hint("copy the bundle again"));
     }
-    let map = FileMap::new(&file, stat.bytes as usize)
-        .map_err(|errno| Fault::system(Code::Io, name, "cannot be mapped", errno))?;
-    Ok(Mapped {
-        name,
-        entry,
-        stat,
-        map,
-    })
+    let map = FileMap::new(&file, stat.bytes as usize).map_err(|errno| Fault::system(Code::Io, name, "cannot be mapped", errno))?;
+    Ok(Mapped { name, entry, stat, map })
 }
 
 fn open(dir: &CStr, name: &'static str) -> Outcome<File> {
     let path = Path::join(dir, &[name.as_bytes()])?;
-    File::open(path.as_c_str()).map_err(|errno| {
-        Fault::system(
-            Code::Io,
-            name,
-            "cannot be opened in the bundle's folder",
-            errno,
-        )
-    })
+    File::open(path.as_c_str()).map_err(|errno| Fault::system(Code::Io, name, "cannot be opened in the bundle's folder", errno))
 }

@@ -87,15 +87,7 @@ impl Fault {
     #[cold]
     #[inline(never)]
     pub const fn new(code: Code, subject: &'static str, what: &'static str) -> Self {
-        Self {
-            code,
-            subject,
-            what,
-            index: None,
-            expected: Value::None,
-            found: Value::None,
-            hint: "",
-        }
+        Self { code, subject, what, index: None, expected: Value::None, found: Value::None, hint: "" }
     }
 
     /// A system call's failure; `errno` is stated in the message.
@@ -157,11 +149,7 @@ impl Fault {
             line.value(self.expected);
         }
         if self.found != Value::None {
-            line.text(if self.expected == Value::None {
-                ": found "
-            } else {
-                ", found "
-            });
+            line.text(if self.expected == Value::None { ": found " } else { ", found " });
             line.value(self.found);
         }
         if !self.hint.is_empty() {
@@ -232,11 +220,7 @@ impl Line<'_> {
                     }
                 }
                 if left != 0 || first {
-                    self.text(if first && left == 0 {
-                        "none"
-                    } else {
-                        " and unnamed bits"
-                    });
+                    self.text(if first && left == 0 { "none" } else { " and unnamed bits" });
                 }
             }
         }

@@ -68,8 +68,7 @@ pub struct Generated {
 
 impl Generated {
     /// Before anything happened.
-    pub const NONE: Self =
-        Self { end: End::Failed, prompt_tokens: 0, reused_tokens: 0, tokens: 0, prefill_ns: 0, decode_ns: 0 };
+    pub const NONE: Self = Self { end: End::Failed, prompt_tokens: 0, reused_tokens: 0, tokens: 0, prefill_ns: 0, decode_ns: 0 };
 }
 
 /// Takes each token of the answer with the text it completes (which may be empty), and at the end [`NO_TOKEN`] with

@@ -14,10 +14,7 @@ pub fn exp(x: f32) -> f32 {
     let n = (scaled + if scaled < 0.0 { -0.5 } else { 0.5 }) as i32;
     let r = x - n as f32 * LN2_HIGH - n as f32 * LN2_LOW;
     // Minimax polynomial of (e^r − 1 − r) / r² on |r| ≤ ln 2 / 2 (Cephes).
-    let p = ((((1.987_569_1e-4 * r + 1.398_199_9e-3) * r + 8.333_452e-3) * r + 4.166_579_6e-2) * r
-        + 1.666_666_5e-1)
-        * r
-        + 0.5;
+    let p = ((((1.987_569_1e-4 * r + 1.398_199_9e-3) * r + 8.333_452e-3) * r + 4.166_579_6e-2) * r + 1.666_666_5e-1) * r + 0.5;
     let value = p * r * r + r + 1.0;
     value * f32::from_bits(((n + 127) as u32) << 23)
 }

@@ -54,20 +54,13 @@ impl<'b> Model<'b> {
         let file = bundle.tokenizer();
         let tokenizer = match file.entry.bytes {
             0 => None,
-            _ => Some(Tokenizer::open(file.map.bytes()).map_err(|error| {
-                Fault::new(Code::Format, file.name, error.message()).hint("compile the model again")
-            })?),
+            _ => Some(
+                Tokenizer::open(file.map.bytes())
+                    .map_err(|error| Fault::new(Code::Format, file.name, error.message()).hint("compile the model again"))?,
+            ),
         };
         let load_ns = unix::clock_ns() - start;
-        Ok(Self {
-            bundle,
-            plan,
-            kernels,
-            pool,
-            trust,
-            tokenizer,
-            load_ns,
-        })
+        Ok(Self { bundle, plan, kernels, pool, trust, tokenizer, load_ns })
     }
 
     /// The files.

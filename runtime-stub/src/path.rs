@@ -19,10 +19,7 @@ impl Path {
     /// # Errors
     /// [`Code::Argument`] if it is longer than [`PATH_BYTES`].
     pub fn join(dir: &CStr, name: &[&[u8]]) -> Outcome<Self> {
-        let mut path = Self {
-            bytes: [0; PATH_BYTES],
-            len: 0,
-        };
+        let mut path = Self { bytes: [0; PATH_BYTES], len: 0 };
         let dir = dir.to_bytes();
         path.push(if dir.is_empty() { b"." } else { dir })?;
         path.push(b"/")?;
@@ -40,8 +37,7 @@ impl Path {
     fn push(&mut self, part: &[u8]) -> Outcome<()> {
         let end = self.len + part.len();
         if end >= PATH_BYTES {
-            return Err(Fault::new(Code::Argument, "path", "is too long")
-                .numbers(PATH_BYTES as u64 - 1, end as u64));
+            return Err(Fault::new(Code::Argument, "path", "is too long").numbers(PATH_BYTES as u64 - 1, end as u64));
         }
         self.bytes[self.len..end].copy_from_slice(part);
         self.len = end;

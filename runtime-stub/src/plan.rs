@@ -6,8 +6,8 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::abi::{
-    ABI_VERSION, Binding, CODE_MAGIC, CodeHeader, Dispatch, FileEntry, HEAD_ROWS, KvSlot,
-    MAX_TILES, PLAN_HASH_BYTES, PLAN_MAGIC, PlanHeader, Section, file_kind, kv_kind, list, region,
+    ABI_VERSION, Binding, CODE_MAGIC, CodeHeader, Dispatch, FileEntry, HEAD_ROWS, KvSlot, MAX_TILES, PLAN_HASH_BYTES, PLAN_MAGIC, PlanHeader,
+    Section, file_kind, kv_kind, list, region,
 };
 use crate::fault::{Code, Fault, Outcome, Value, hash_value};
 use crate::wire::Wire;
@@ -89,9 +89,7 @@ impl<'a> Plan<'a> {
 
     /// Bytes that one position takes in all caches together.
     pub fn kv_position_bytes(&self) -> u64 {
-        (0..self.header.kv_slots.count)
-            .map(|i| u64::from(self.kv_slot(i).position_bytes))
-            .sum()
+        (0..self.header.kv_slots.count).map(|i| u64::from(self.kv_slot(i).position_bytes)).sum()
     }
 
     /// Whether every cache keeps all positions, so that a session can go back to any of them.
@@ -106,44 +104,25 @@ impl<'a> Plan<'a> {
     fn check_code(&self, code: &CodeHeader, machine: u64) -> Outcome<()> {
         let header = &self.header;
         if code.magic != CODE_MAGIC || code.abi_version != ABI_VERSION {
-            return Err(Fault::new(
-                Code::Format,
-                "code",
-                "has another ABI version than this runtime",
-            )
-            .numbers(u64::from(ABI_VERSION), u64::from(code.abi_version))
-            .hint(REBUILD));
+            return Err(Fault::new(Code::Format, "code", "has another ABI version than this runtime")
+                .numbers(u64::from(ABI_VERSION), u64::from(code.abi_version))
+                .hint(REBUILD));
         }
         if code.code_id != header.code_id {
-            return Err(Fault::new(
-                Code::Mismatch,
-                PLAN,
-                "belongs to other code: code id differs",
-            )
-            .values(hash_value(&code.code_id), hash_value(&header.code_id))
-            .hint("take all files from one bundle"));
+            return Err(Fault::new(Code::Mismatch, PLAN, "belongs to other code: code id differs")
+                .values(hash_value(&code.code_id), hash_value(&header.code_id))
+                .hint("take all files from one bundle"));
         }
         if code.kernel_count != header.kernel_count {
-            return Err(Fault::new(
-                Code::Mismatch,
-                PLAN,
-                "number of kernels differs from the code's",
-            )
-            .numbers(u64::from(code.kernel_count), u64::from(header.kernel_count))
-            .hint("take all files from one bundle"));
+            return Err(Fault::new(Code::Mismatch, PLAN, "number of kernels differs from the code's")
+                .numbers(u64::from(code.kernel_count), u64::from(header.kernel_count))
+                .hint("take all files from one bundle"));
         }
         let missing = (code.features | header.features) & !machine;
         if missing != 0 {
-            return Err(Fault::new(
-                Code::Cpu,
-                "this processor",
-                "lacks instruction sets that the bundle needs",
-            )
-            .values(
-                Value::Features(code.features | header.features),
-                Value::Features(machine),
-            )
-            .hint("compile the model for this machine with a lesser target"));
+            return Err(Fault::new(Code::Cpu, "this processor", "lacks instruction sets that the bundle needs")
+                .values(Value::Features(code.features | header.features), Value::Features(machine))
+                .hint("compile the model for this machine with a lesser target"));
         }
         Ok(())
     }
@@ -152,53 +131,19 @@ impl<'a> Plan<'a> {
         let h = &self.header;
         let ids = u64::from(h.chunk) * 4;
         let logits = u64::from(h.vocab) * u64::from(h.head_rows) * 4;
-        require(
-            h.ctx >= 1 && h.chunk >= 1 && h.chunk <= h.ctx,
-            "chunk must lie in 1 to ctx",
-            h.chunk.into(),
-        )?;
+        require(h.ctx >= 1 && h.chunk >= 1 && h.chunk <= h.ctx, "chunk must lie in 1 to ctx", h.chunk.into())?;
         require(h.vocab >= 1, "vocabulary is empty", 0)?;
-        require(
-            (1..=HEAD_ROWS).contains(&h.head_rows),
-            "head rows must lie in 1 to 8",
-            h.head_rows.into(),
-        )?;
-        require(
-            h.page_bytes.is_power_of_two(),
-            "page size must be a power of two",
-            h.page_bytes.into(),
-        )?;
+        require((1..=HEAD_ROWS).contains(&h.head_rows), "head rows must lie in 1 to 8", h.head_rows.into())?;
+        require(h.page_bytes.is_power_of_two(), "page size must be a power of two", h.page_bytes.into())?;
         require(h.arena_bytes < 1 << 47, "arena is too large", h.arena_bytes)?;
         require(h.kv_bytes < 1 << 47, "KV cache is too large", h.kv_bytes)?;
-        let inside = |at: u64, len: u64| {
-            at.is_multiple_of(4) && at <= h.arena_bytes && len <= h.arena_bytes - at
-        };
-        require(
-            inside(h.token_ids, ids),
-            "token ids do not fit into the arena at offset",
-            h.token_ids,
-        )?;
-        require(
-            inside(h.logits, logits),
-            "logits do not fit into the arena at offset",
-            h.logits,
-        )?;
+        let inside = |at: u64, len: u64| at.is_multiple_of(4) && at <= h.arena_bytes && len <= h.arena_bytes - at;
+        require(inside(h.token_ids, ids), "token ids do not fit into the arena at offset", h.token_ids)?;
+        require(inside(h.logits, logits), "logits do not fit into the arena at offset", h.logits)?;
         require(h.lists[list::DECODE].count > 0, "decode list is empty", 0)?;
-        require(
-            h.chunk == 1 || h.lists[list::CHUNK].count > 0,
-            "chunk list is empty",
-            0,
-        )?;
-        require(
-            h.lists[list::HEAD_ONE].count > 0,
-            "head list for one row is empty",
-            0,
-        )?;
-        require(
-            h.head_rows == 1 || h.lists[list::HEAD_ROWS].count > 0,
-            "head list for rows is empty",
-            0,
-        )
+        require(h.chunk == 1 || h.lists[list::CHUNK].count > 0, "chunk list is empty", 0)?;
+        require(h.lists[list::HEAD_ONE].count > 0, "head list for one row is empty", 0)?;
+        require(h.head_rows == 1 || h.lists[list::HEAD_ROWS].count > 0, "head list for rows is empty", 0)
     }
 
     fn check_kv_slots(&self) -> Outcome<()> {
@@ -206,13 +151,10 @@ impl<'a> Plan<'a> {
         for i in 0..self.header.kv_slots.count {
             let slot = self.kv_slot(i);
             let fits = slot.offset <= size && slot.bytes <= size - slot.offset;
-            let known = slot.kind == kv_kind::FULL && slot.positions >= self.header.ctx
-                || slot.kind == kv_kind::RING && slot.positions >= 1;
+            let known = slot.kind == kv_kind::FULL && slot.positions >= self.header.ctx || slot.kind == kv_kind::RING && slot.positions >= 1;
             let filled = u64::from(slot.positions) * u64::from(slot.position_bytes) <= slot.bytes;
             if !fits || !known || !filled {
-                return Err(Fault::new(Code::Format, PLAN, "KV slot is malformed")
-                    .at(i)
-                    .hint(REBUILD));
+                return Err(Fault::new(Code::Format, PLAN, "KV slot is malformed").at(i).hint(REBUILD));
             }
         }
         Ok(())
@@ -223,26 +165,18 @@ impl<'a> Plan<'a> {
         for i in 0..h.files.count {
             let entry: FileEntry = self.record(&h.files, i);
             let known = matches!(entry.kind, file_kind::WEIGHTS | file_kind::TOKENIZER);
-            let pieces = if entry.chunk_bytes == 0 {
-                0
-            } else {
-                entry.bytes.div_ceil(u64::from(entry.chunk_bytes))
-            };
+            let pieces = if entry.chunk_bytes == 0 { 0 } else { entry.bytes.div_ceil(u64::from(entry.chunk_bytes)) };
             let hashed = entry.chunk_bytes > 0
                 && pieces == u64::from(entry.hash_count)
                 && entry.hash_count <= MAX_TILES
                 && u64::from(entry.first_hash) + pieces <= u64::from(h.hashes.count);
             if !known || !hashed {
-                return Err(Fault::new(Code::Format, PLAN, "file entry is malformed")
-                    .at(i)
-                    .hint(REBUILD));
+                return Err(Fault::new(Code::Format, PLAN, "file entry is malformed").at(i).hint(REBUILD));
             }
         }
         let weights = self.file(file_kind::WEIGHTS).bytes;
         if weights != h.weights_bytes {
-            return Err(Fault::new(Code::Format, PLAN, "two sizes of weights.bin")
-                .numbers(h.weights_bytes, weights)
-                .hint(REBUILD));
+            return Err(Fault::new(Code::Format, PLAN, "two sizes of weights.bin").numbers(h.weights_bytes, weights).hint(REBUILD));
         }
         Ok(())
     }
@@ -254,10 +188,7 @@ impl<'a> Plan<'a> {
             region::WEIGHTS => self.header.weights_bytes,
             region::KV => self.header.kv_bytes,
             other => {
-                return Err(Fault::new(Code::Format, PLAN, "binding names no region")
-                    .at(index)
-                    .numbers(2, other.into())
-                    .hint(REBUILD));
+                return Err(Fault::new(Code::Format, PLAN, "binding names no region").at(index).numbers(2, other.into()).hint(REBUILD));
             }
         };
         if binding.offset > size || binding.len > size - binding.offset {
@@ -279,23 +210,14 @@ fn check_dispatch(dispatch: &Dispatch, kernels: u32, bindings: u32, index: u32) 
     }
     let end = u64::from(dispatch.first_binding) + u64::from(dispatch.binding_count);
     if end > u64::from(bindings) {
-        return Err(Fault::new(Code::Format, PLAN, "dispatch names no bindings")
-            .at(index)
-            .numbers(bindings.into(), end)
-            .hint(REBUILD));
+        return Err(Fault::new(Code::Format, PLAN, "dispatch names no bindings").at(index).numbers(bindings.into(), end).hint(REBUILD));
     }
-    let tiles = dispatch
-        .grid
-        .iter()
-        .map(|e| u128::from(e.max))
-        .product::<u128>();
+    let tiles = dispatch.grid.iter().map(|e| u128::from(e.max)).product::<u128>();
     if tiles > u128::from(MAX_TILES) || dispatch.grid.iter().any(|extent| extent.d == 0) {
-        return Err(
-            Fault::new(Code::Format, PLAN, "dispatch has a malformed grid")
-                .at(index)
-                .numbers(MAX_TILES.into(), u64::try_from(tiles).unwrap_or(u64::MAX))
-                .hint(REBUILD),
-        );
+        return Err(Fault::new(Code::Format, PLAN, "dispatch has a malformed grid")
+            .at(index)
+            .numbers(MAX_TILES.into(), u64::try_from(tiles).unwrap_or(u64::MAX))
+            .hint(REBUILD));
     }
     Ok(())
 }
@@ -304,37 +226,24 @@ fn check_dispatch(dispatch: &Dispatch, kernels: u32, bindings: u32, index: u32) 
 fn check_frame(bytes: &[u8]) -> Outcome<PlanHeader> {
     let smallest = PlanHeader::BYTES + PLAN_HASH_BYTES;
     if bytes.len() < smallest {
-        return Err(Fault::new(Code::Corrupt, PLAN, "is cut short")
-            .numbers(smallest as u64, bytes.len() as u64));
+        return Err(Fault::new(Code::Corrupt, PLAN, "is cut short").numbers(smallest as u64, bytes.len() as u64));
     }
     let header = PlanHeader::get(bytes);
     if header.magic != PLAN_MAGIC {
-        return Err(
-            Fault::new(Code::Format, PLAN, "is no plan: its first bytes differ").hint(REBUILD),
-        );
+        return Err(Fault::new(Code::Format, PLAN, "is no plan: its first bytes differ").hint(REBUILD));
     }
     if header.abi_version != ABI_VERSION || header.header_bytes as usize != PlanHeader::BYTES {
-        return Err(Fault::new(
-            Code::Format,
-            PLAN,
-            "has another ABI version than this runtime",
-        )
-        .numbers(ABI_VERSION.into(), header.abi_version.into())
-        .hint(REBUILD));
+        return Err(Fault::new(Code::Format, PLAN, "has another ABI version than this runtime")
+            .numbers(ABI_VERSION.into(), header.abi_version.into())
+            .hint(REBUILD));
     }
     if header.total_bytes != bytes.len() as u64 {
-        return Err(Fault::new(Code::Corrupt, PLAN, "size differs")
-            .numbers(header.total_bytes, bytes.len() as u64));
+        return Err(Fault::new(Code::Corrupt, PLAN, "size differs").numbers(header.total_bytes, bytes.len() as u64));
     }
     let (body, stated) = bytes.split_at(bytes.len() - PLAN_HASH_BYTES);
-    let (stated, found) = (
-        <[u8; 32]>::get(stated),
-        <[u8; 32]>::from(Sha256::digest(body)),
-    );
+    let (stated, found) = (<[u8; 32]>::get(stated), <[u8; 32]>::from(Sha256::digest(body)));
     if stated != found {
-        return Err(Fault::new(Code::Corrupt, PLAN, "SHA-256 differs")
-            .values(hash_value(&stated), hash_value(&found))
-            .hint("copy the bundle again"));
+        return Err(Fault::new(Code::Corrupt, PLAN, "SHA-256 differs").values(hash_value(&stated), hash_value(&found)).hint("copy the bundle again"));
     }
     let sections = header.lists.iter().map(|s| (s, Dispatch::BYTES)).chain([
         (&header.bindings, Binding::BYTES),
@@ -357,7 +266,5 @@ fn require(holds: bool, what: &'static str, found: u64) -> Outcome<()> {
     if holds {
         return Ok(());
     }
-    Err(Fault::new(Code::Format, PLAN, what)
-        .values(Value::None, Value::Number(found))
-        .hint(REBUILD))
+    Err(Fault::new(Code::Format, PLAN, what).values(Value::None, Value::Number(found)).hint(REBUILD))
 }

@@ -5,10 +5,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::abi::{
-    ABI_VERSION, Binding, Dispatch, FileEntry, KvSlot, PLAN_HASH_BYTES, PLAN_MAGIC, PlanHeader,
-    SECTION_ALIGN, Section, list,
-};
+use crate::abi::{ABI_VERSION, Binding, Dispatch, FileEntry, KvSlot, PLAN_HASH_BYTES, PLAN_MAGIC, PlanHeader, SECTION_ALIGN, Section, list};
 use crate::wire::Wire;
 
 /// The contents of a plan. Of `header`, the fields `magic`, `abi_version`, `header_bytes`, `total_bytes`, `lists`,
@@ -40,10 +37,7 @@ pub fn encoded_bytes(parts: &PlanParts<'_>) -> usize {
 /// If `out` has another length.
 pub fn encode(parts: &PlanParts<'_>, out: &mut [u8]) {
     let header = placed(parts);
-    assert!(
-        out.len() as u64 == header.total_bytes,
-        "the buffer must be encoded_bytes long"
-    );
+    assert!(out.len() as u64 == header.total_bytes, "the buffer must be encoded_bytes long");
     out.fill(0);
     header.put(out);
     for (section, dispatches) in header.lists.iter().zip(parts.lists) {
@@ -67,15 +61,9 @@ fn placed(parts: &PlanParts<'_>) -> PlanHeader {
     let mut place = |count: usize, bytes: usize| {
         let offset = at.next_multiple_of(SECTION_ALIGN);
         at = offset + (count * bytes) as u64;
-        Section {
-            offset,
-            count: count as u32,
-            reserved: 0,
-        }
+        Section { offset, count: count as u32, reserved: 0 }
     };
-    let lists = parts
-        .lists
-        .map(|dispatches| place(dispatches.len(), Dispatch::BYTES));
+    let lists = parts.lists.map(|dispatches| place(dispatches.len(), Dispatch::BYTES));
     let bindings = place(parts.bindings.len(), Binding::BYTES);
     let kv_slots = place(parts.kv_slots.len(), KvSlot::BYTES);
     let files = place(parts.files.len(), FileEntry::BYTES);

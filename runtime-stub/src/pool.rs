@@ -104,18 +104,11 @@ impl Pool {
     pub fn new(threads: u32) -> Outcome<Self> {
         let count = threads as usize;
         if count == 0 || count > MAX_THREADS {
-            return Err(
-                Fault::new(Code::Argument, "threads", "a model runs on 1 to 64 threads")
-                    .numbers(MAX_THREADS as u64, u64::from(threads)),
-            );
+            return Err(Fault::new(Code::Argument, "threads", "a model runs on 1 to 64 threads").numbers(MAX_THREADS as u64, u64::from(threads)));
         }
         let memory = |errno| Fault::system(Code::Memory, "thread pool", "no memory", errno);
         let shared = Owned::new(Shared {
-            slots: [const {
-                Slot {
-                    word: AtomicU64::new(0),
-                }
-            }; MAX_THREADS],
+            slots: [const { Slot { word: AtomicU64::new(0) } }; MAX_THREADS],
             threads: count,
             job: AtomicPtr::new(core::ptr::null_mut()),
             stage: AtomicU32::new(0),
@@ -135,25 +128,13 @@ impl Pool {
             shared.monitor.init();
             shared.turn.init();
         }
-        let mut pool = Self {
-            shared,
-            workers: [const { None }; MAX_THREADS],
-        };
+        let mut pool = Self { shared, workers: [const { None }; MAX_THREADS] };
         for index in 1..count {
-            let seat = Owned::new(Seat {
-                shared: &raw const *pool.shared,
-                index,
-            })
-            .map_err(memory)?;
+            let seat = Owned::new(Seat { shared: &raw const *pool.shared, index }).map_err(memory)?;
             // SAFETY: seat and shared state outlive the thread, which `drop` joins first.
             let thread = unsafe { Thread::start(serve, (&raw const *seat).cast_mut().cast()) }
-                .map_err(|errno| {
-                    Fault::system(Code::Threads, "thread pool", "no more threads", errno)
-                })?;
-            pool.workers[index] = Some(Worker {
-                thread,
-                _seat: seat,
-            });
+                .map_err(|errno| Fault::system(Code::Threads, "thread pool", "no more threads", errno))?;
+            pool.workers[index] = Some(Worker { thread, _seat: seat });
         }
         Ok(pool)
     }
@@ -261,8 +242,7 @@ impl Shared {
         let word = &self.slots[slot].word;
         let mut value = word.load(Ordering::Relaxed);
         while value & REMAINING_MASK != 0 {
-            match word.compare_exchange_weak(value, value - 1, Ordering::Acquire, Ordering::Relaxed)
-            {
+            match word.compare_exchange_weak(value, value - 1, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return Some((value & REMAINING_MASK) as u32),
                 Err(now) => value = now,
             }
@@ -308,11 +288,7 @@ impl Shared {
         self.total.store(total, Ordering::Relaxed);
         self.done.store(0, Ordering::Relaxed);
         for slot in 0..self.threads {
-            let start = if slot == 0 {
-                0
-            } else {
-                range_end(total, self.threads, slot - 1)
-            };
+            let start = if slot == 0 { 0 } else { range_end(total, self.threads, slot - 1) };
             let count = range_end(total, self.threads, slot) - start;
             let word = publication << REMAINING_BITS | u64::from(count);
             self.slots[slot].word.store(word, Ordering::Release);

@@ -31,15 +31,7 @@ pub struct Sampling {
 
 impl Sampling {
     /// The most likely token, always.
-    pub const GREEDY: Self = Self {
-        temperature: 0.0,
-        top_k: 0,
-        top_p: 1.0,
-        min_p: 0.0,
-        repetition_penalty: 1.0,
-        repetition_window: 0,
-        seed: 0,
-    };
+    pub const GREEDY: Self = Self { temperature: 0.0, top_k: 0, top_p: 1.0, min_p: 0.0, repetition_penalty: 1.0, repetition_window: 0, seed: 0 };
 
     /// Refuses values outside the ranges above.
     ///
@@ -47,31 +39,14 @@ impl Sampling {
     /// [`Code::Argument`] names the field.
     pub fn check(&self) -> Outcome<()> {
         let checks = [
-            (
-                self.temperature >= 0.0 && self.temperature.is_finite(),
-                "temperature",
-                "a finite number, 0 or more",
-            ),
-            (
-                self.top_p > 0.0 && self.top_p <= 1.0,
-                "top_p",
-                "above 0, up to 1",
-            ),
-            (
-                self.min_p >= 0.0 && self.min_p < 1.0,
-                "min_p",
-                "0 or more, below 1",
-            ),
-            (
-                self.repetition_penalty > 0.0 && self.repetition_penalty.is_finite(),
-                "repetition_penalty",
-                "a finite number above 0",
-            ),
+            (self.temperature >= 0.0 && self.temperature.is_finite(), "temperature", "a finite number, 0 or more"),
+            (self.top_p > 0.0 && self.top_p <= 1.0, "top_p", "above 0, up to 1"),
+            (self.min_p >= 0.0 && self.min_p < 1.0, "min_p", "0 or more, below 1"),
+            (self.repetition_penalty > 0.0 && self.repetition_penalty.is_finite(), "repetition_penalty", "a finite number above 0"),
         ];
         for (holds, field, range) in checks {
             if !holds {
-                return Err(Fault::new(Code::Argument, field, "is out of range")
-                    .values(Value::Text(range), Value::None));
+                return Err(Fault::new(Code::Argument, field, "is out of range").values(Value::Text(range), Value::None));
             }
         }
         Ok(())
@@ -80,13 +55,7 @@ impl Sampling {
 
 /// Picks a token. `recent` are the last tokens of the session, newest last; `position` makes draws differ from step to
 /// step; `scratch` is at least as long as `logits`, which is not empty. `sampling` has passed [`Sampling::check`].
-pub fn sample(
-    logits: &[f32],
-    recent: &[u32],
-    sampling: &Sampling,
-    position: u32,
-    scratch: &mut [u64],
-) -> u32 {
+pub fn sample(logits: &[f32], recent: &[u32], sampling: &Sampling, position: u32, scratch: &mut [u64]) -> u32 {
     if sampling.temperature == 0.0 && sampling.repetition_penalty == 1.0 {
         return first_maximum(logits);
     }
@@ -125,14 +94,7 @@ fn penalize(logits: &[f32], recent: &[u32], penalty: f32, keys: &mut [u64]) {
         };
         let place = &mut keys[id as usize];
         if *place == key(logit, id) {
-            *place = key(
-                if logit > 0.0 {
-                    logit / penalty
-                } else {
-                    logit * penalty
-                },
-                id,
-            );
+            *place = key(if logit > 0.0 { logit / penalty } else { logit * penalty }, id);
         }
     }
 }
@@ -140,11 +102,7 @@ fn penalize(logits: &[f32], recent: &[u32], penalty: f32, keys: &mut [u64]) {
 /// Applies top-k, top-p and min-p; at least one candidate is left.
 fn filter<'a>(keys: &'a mut [u64], sampling: &Sampling) -> &'a mut [u64] {
     let all = keys.len();
-    let k = if sampling.top_k == 0 {
-        all
-    } else {
-        all.min(sampling.top_k as usize)
-    };
+    let k = if sampling.top_k == 0 { all } else { all.min(sampling.top_k as usize) };
     if k == all && sampling.top_p >= 1.0 {
         return filter_unsorted(keys, sampling.min_p);
     }
@@ -165,8 +123,7 @@ fn filter<'a>(keys: &'a mut [u64], sampling: &Sampling) -> &'a mut [u64] {
     }
     let mut kept = 0;
     let mut sum = 0.0;
-    while kept < k && (kept == 0 || sampling.top_p >= 1.0 || sum < f64::from(sampling.top_p) * mass)
-    {
+    while kept < k && (kept == 0 || sampling.top_p >= 1.0 || sum < f64::from(sampling.top_p) * mass) {
         if kept == popped {
             pop_heap(&mut keys[..all - popped]);
             popped += 1;
@@ -218,9 +175,7 @@ fn draw(keys: &[u64], temperature: f32, at: f64) -> u32 {
 
 /// A number in 0 .. 1 from seed and position: two rounds of the SplitMix64 finalizer (Steele et al., 2014).
 fn uniform(seed: u64, position: u32) -> f64 {
-    let mixed =
-        mix(mix(seed ^ 0x5851_f42d_4c95_7f2d)
-            .wrapping_add(u64::from(position).wrapping_mul(GOLDEN)));
+    let mixed = mix(mix(seed ^ 0x5851_f42d_4c95_7f2d).wrapping_add(u64::from(position).wrapping_mul(GOLDEN)));
     (mixed >> 11) as f64 / (1u64 << 53) as f64
 }
 
@@ -234,28 +189,16 @@ fn mix(seed: u64) -> u64 {
 }
 
 fn key(logit: f32, id: u32) -> u64 {
-    let logit = if logit.is_nan() {
-        f32::MIN
-    } else {
-        logit.clamp(f32::MIN, f32::MAX)
-    };
+    let logit = if logit.is_nan() { f32::MIN } else { logit.clamp(f32::MIN, f32::MAX) };
     // Adding 0 turns −0 into +0, which must compare equal.
     let bits = (logit + 0.0).to_bits();
-    let ordered = if bits >> 31 == 0 {
-        bits | 1 << 31
-    } else {
-        !bits
-    };
+    let ordered = if bits >> 31 == 0 { bits | 1 << 31 } else { !bits };
     u64::from(ordered) << 32 | u64::from(!id)
 }
 
 fn logit_of(key: u64) -> f32 {
     let ordered = (key >> 32) as u32;
-    f32::from_bits(if ordered >> 31 == 1 {
-        ordered & !(1 << 31)
-    } else {
-        !ordered
-    })
+    f32::from_bits(if ordered >> 31 == 1 { ordered & !(1 << 31) } else { !ordered })
 }
 
 fn id_of(key: u64) -> u32 {

@@ -70,16 +70,11 @@ impl<'m> Session<'m> {
         let plan = model.plan();
         let header = &plan.header;
         let memory = |what| move |errno| Fault::system(Code::Memory, "session", what, errno);
-        let arena =
-            Workspace::zeroed(header.arena_bytes).map_err(memory("no memory for the arena"))?;
-        let kv =
-            Workspace::zeroed(header.kv_bytes).map_err(memory("no memory for the KV cache"))?;
-        let tokens =
-            Table::zeroed(header.ctx as usize).map_err(memory("no memory for token ids"))?;
-        let scratch =
-            Table::zeroed(header.vocab as usize).map_err(memory("no memory for sampling"))?;
-        let addresses: Table<AtomicPtr<u8>> = Table::zeroed(header.bindings.count as usize)
-            .map_err(memory("no memory for bindings"))?;
+        let arena = Workspace::zeroed(header.arena_bytes).map_err(memory("no memory for the arena"))?;
+        let kv = Workspace::zeroed(header.kv_bytes).map_err(memory("no memory for the KV cache"))?;
+        let tokens = Table::zeroed(header.ctx as usize).map_err(memory("no memory for token ids"))?;
+        let scratch = Table::zeroed(header.vocab as usize).map_err(memory("no memory for sampling"))?;
+        let addresses: Table<AtomicPtr<u8>> = Table::zeroed(header.bindings.count as usize).map_err(memory("no memory for bindings"))?;
         for (index, address) in addresses.iter().enumerate() {
             let binding = plan.binding(index as u32);
             let base = match binding.region {
@@ -87,10 +82,7 @@ impl<'m> Session<'m> {
                 region::KV => kv.address(),
                 _ => model.bundle().weights().map.address(),
             };
-            address.store(
-                base.wrapping_add(binding.offset as usize),
-                Ordering::Relaxed,
-            );
+            address.store(base.wrapping_add(binding.offset as usize), Ordering::Relaxed);
         }
         let chunk = header.chunk;
         Ok(Self {
@@ -145,12 +137,7 @@ impl<'m> Session<'m> {
     pub fn set_chunk(&mut self, chunk: u32) -> Outcome<()> {
         let most = self.model.plan().header.chunk;
         if chunk > most {
-            return Err(Fault::new(
-                Code::Argument,
-                "chunk",
-                "is more than the bundle was compiled for",
-            )
-            .numbers(most.into(), chunk.into()));
+            return Err(Fault::new(Code::Argument, "chunk", "is more than the bundle was compiled for").numbers(most.into(), chunk.into()));
         }
         self.chunk = if chunk == 0 { most } else { chunk };
         Ok(())
@@ -161,12 +148,7 @@ impl<'m> Session<'m> {
     /// # Errors
     /// [`Code::Argument`] for no tokens, [`Code::ContextFull`], [`Code::Token`], [`Code::Buffer`]: nothing happened.
     /// [`Code::Cancelled`]: [`Session::position`] says how far it came.
-    pub fn eval(
-        &mut self,
-        ids: &[u32],
-        mut logits: Logits<'_>,
-        cancel: &AtomicBool,
-    ) -> Outcome<()> {
+    pub fn eval(&mut self, ids: &[u32], mut logits: Logits<'_>, cancel: &AtomicBool) -> Outcome<()> {
         self.check(ids, &logits)?;
         self.logits_row = None;
         let start = unix::clock_ns();
@@ -183,21 +165,12 @@ impl<'m> Session<'m> {
         outcome
     }
 
-    fn run_steps(
-        &mut self,
-        ids: &[u32],
-        logits: &mut Logits<'_>,
-        cancel: &AtomicBool,
-    ) -> Outcome<()> {
+    fn run_steps(&mut self, ids: &[u32], logits: &mut Logits<'_>, cancel: &AtomicBool) -> Outcome<()> {
         let vocab = self.model.plan().header.vocab as usize;
         let mut done = 0;
         for step in ids.chunks(self.chunk as usize) {
             if cancel.swap(false, Ordering::Relaxed) {
-                return Err(Fault::new(
-                    Code::Cancelled,
-                    "session",
-                    "evaluation was cancelled",
-                ));
+                return Err(Fault::new(Code::Cancelled, "session", "evaluation was cancelled"));
             }
             self.body(step);
             done += step.len();
@@ -220,10 +193,7 @@ impl<'m> Session<'m> {
     /// [`Code::State`] if the last evaluation computed none, or the session moved since.
     pub fn logits(&self) -> Outcome<&[f32]> {
         let Some(row) = self.logits_row else {
-            return Err(
-                Fault::new(Code::State, "session", "has no logits at this position")
-                    .hint("evaluate a token with logits first"),
-            );
+            return Err(Fault::new(Code::State, "session", "has no logits at this position").hint("evaluate a token with logits first"));
         };
         let header = &self.model.plan().header;
         let offset = header.logits + u64::from(row) * u64::from(header.vocab) * 4;
@@ -238,9 +208,7 @@ impl<'m> Session<'m> {
         sampling.check()?;
         let start = unix::clock_ns();
         let mut scratch = core::mem::replace(&mut self.scratch, Table::empty());
-        let picked = self
-            .logits()
-            .map(|logits| sample(logits, self.tokens(), sampling, self.position, &mut scratch));
+        let picked = self.logits().map(|logits| sample(logits, self.tokens(), sampling, self.position, &mut scratch));
         self.scratch = scratch;
         self.timings.sample_ns += unix::clock_ns() - start;
         self.timings.sample_tokens += u64::from(picked.is_ok());
@@ -260,17 +228,10 @@ impl<'m> Session<'m> {
     /// positions that would be needed (then only 0 is possible).
     pub fn rewind(&mut self, position: u32) -> Outcome<()> {
         if position > self.position {
-            return Err(
-                Fault::new(Code::Argument, "position", "lies ahead of the session")
-                    .numbers(self.position.into(), position.into()),
-            );
+            return Err(Fault::new(Code::Argument, "position", "lies ahead of the session").numbers(self.position.into(), position.into()));
         }
         if position != 0 && position != self.position && !self.model.plan().rewinds() {
-            return Err(Fault::new(
-                Code::State,
-                "session",
-                "has a windowed cache, which goes back to position 0 only",
-            ));
+            return Err(Fault::new(Code::State, "session", "has a windowed cache, which goes back to position 0 only"));
         }
         if position != self.position {
             self.position = position;
@@ -283,12 +244,7 @@ impl<'m> Session<'m> {
     /// remains to be evaluated starts there.
     pub fn keep_common_prefix(&mut self, ids: &[u32]) -> u32 {
         let most = ids.len().saturating_sub(1);
-        let common = self
-            .tokens()
-            .iter()
-            .zip(&ids[..most])
-            .take_while(|(a, b)| a == b)
-            .count() as u32;
+        let common = self.tokens().iter().zip(&ids[..most]).take_while(|(a, b)| a == b).count() as u32;
         if self.rewind(common).is_err() {
             self.reset();
         }
@@ -301,8 +257,7 @@ impl<'m> Session<'m> {
         if let Logits::All(out) = logits {
             let needed = ids.len() as u64 * u64::from(header.vocab);
             if (out.len() as u64) < needed {
-                return Err(Fault::new(Code::Buffer, "logits", "buffer is too small")
-                    .numbers(needed, out.len() as u64));
+                return Err(Fault::new(Code::Buffer, "logits", "buffer is too small").numbers(needed, out.len() as u64));
             }
         }
         Ok(())
@@ -322,18 +277,12 @@ impl<'m> Session<'m> {
             return Err(Fault::new(Code::Argument, "token ids", "are none"));
         }
         if ids.len() as u64 > free {
-            return Err(Fault::new(
-                Code::ContextFull,
-                "context",
-                "has no room for this many tokens",
-            )
-            .numbers(free, ids.len() as u64)
-            .hint("shorten or reset the session, or compile with a larger --ctx"));
+            return Err(Fault::new(Code::ContextFull, "context", "has no room for this many tokens")
+                .numbers(free, ids.len() as u64)
+                .hint("shorten or reset the session, or compile with a larger --ctx"));
         }
         if let Some(at) = ids.iter().position(|&id| id >= vocab) {
-            return Err(Fault::new(Code::Token, "token id", "is not below the vocabulary")
-                .at(at as u32)
-                .numbers(vocab.into(), ids[at].into()));
+            return Err(Fault::new(Code::Token, "token id", "is not below the vocabulary").at(at as u32).numbers(vocab.into(), ids[at].into()));
         }
         Ok(())
     }
@@ -344,15 +293,7 @@ impl<'m> Session<'m> {
         input.copy_from_slice(ids);
         let t = ids.len() as u32;
         let list = if t == 1 { list::DECODE } else { list::CHUNK };
-        self.walk(
-            list,
-            Step {
-                t,
-                p: self.position,
-                row: 0,
-                reserved: 0,
-            },
-        );
+        self.walk(list, Step { t, p: self.position, row: 0, reserved: 0 });
         self.tokens[self.position as usize..][..ids.len()].copy_from_slice(ids);
         self.position += t;
     }
@@ -371,20 +312,8 @@ impl<'m> Session<'m> {
     /// Logits of `count` rows of the step's hidden states, from `row` on; leaves the last one as the session's logits.
     fn head(&mut self, row: u32, count: u32, out: Option<&mut [f32]>) {
         let header = &self.model.plan().header;
-        let list = if count == 1 {
-            list::HEAD_ONE
-        } else {
-            list::HEAD_ROWS
-        };
-        self.walk(
-            list,
-            Step {
-                t: count,
-                p: self.position,
-                row,
-                reserved: 0,
-            },
-        );
+        let list = if count == 1 { list::HEAD_ONE } else { list::HEAD_ROWS };
+        self.walk(list, Step { t: count, p: self.position, row, reserved: 0 });
         if let Some(out) = out {
             out.copy_from_slice(self.arena.values(header.logits, out.len()));
         }
@@ -393,12 +322,6 @@ impl<'m> Session<'m> {
 
     fn walk(&mut self, list: usize, step: Step) {
         let model = self.model;
-        model.pool().run(&Walk {
-            plan: model.plan(),
-            kernels: model.kernels(),
-            addresses: &self.addresses,
-            list,
-            step,
-        });
+        model.pool().run(&Walk { plan: model.plan(), kernels: model.kernels(), addresses: &self.addresses, list, step });
     }
 }

@@ -50,19 +50,8 @@ const SEALED: usize = 120;
 impl Stamp {
     /// The stamp these files would have.
     pub fn new(plan: [u8; 32], files: [FileStat; 2]) -> Self {
-        let files = files.map(|f| Seen {
-            device: f.device,
-            inode: f.inode,
-            bytes: f.bytes,
-            seconds: f.seconds,
-            nanoseconds: f.nanoseconds,
-        });
-        let mut stamp = Self {
-            magic: MAGIC,
-            plan,
-            files,
-            seal: [0; 32],
-        };
+        let files = files.map(|f| Seen { device: f.device, inode: f.inode, bytes: f.bytes, seconds: f.seconds, nanoseconds: f.nanoseconds });
+        let mut stamp = Self { magic: MAGIC, plan, files, seal: [0; 32] };
         let mut bytes = [0; Self::BYTES];
         stamp.put(&mut bytes);
         stamp.seal = Sha256::digest(&bytes[..SEALED]).into();

@@ -6,9 +6,7 @@
 use crate::fault::{Code, Fault, Outcome, Value};
 use crate::model::Model;
 use crate::platform::memory::Table;
-use crate::tokenizer::{
-    ChatError, Decoder, EncodeError, EncodeOptions, MAX_STOP_BYTES, Message, Scratch, StopError, Tokenizer,
-};
+use crate::tokenizer::{ChatError, Decoder, EncodeError, EncodeOptions, MAX_STOP_BYTES, Message, Scratch, StopError, Tokenizer};
 
 /// Bytes of text for each position of the context that encoding has working memory for.
 const BYTES_A_POSITION: usize = 32;
@@ -32,13 +30,7 @@ impl<'b> Text<'b> {
     /// [`Code::Memory`].
     pub fn open(model: &Model<'b>) -> Outcome<Self> {
         let Some(tokenizer) = model.tokenizer() else {
-            return Ok(Self {
-                tokenizer: None,
-                words: Table::empty(),
-                bytes: Table::empty(),
-                piece: Table::empty(),
-                sure: Table::empty(),
-            });
+            return Ok(Self { tokenizer: None, words: Table::empty(), bytes: Table::empty(), piece: Table::empty(), sure: Table::empty() });
         };
         let memory = |errno| Fault::system(Code::Memory, "session", "no memory for text", errno);
         let text = (model.plan().header.ctx as usize * BYTES_A_POSITION).max(LEAST_BYTES);
@@ -120,9 +112,8 @@ impl<'b> Text<'b> {
     /// [`Code::NoText`].
     pub fn piece(&mut self, id: u32, skip_special: bool, decoder: &mut Decoder) -> Outcome<&[u8]> {
         let tokenizer = self.tokenizer.ok_or_else(no_tokenizer)?;
-        let len = tokenizer
-            .decode_piece(id, skip_special, decoder, &mut self.piece)
-            .map_err(|error| Fault::new(Code::State, "text", error.message()))?;
+        let len =
+            tokenizer.decode_piece(id, skip_special, decoder, &mut self.piece).map_err(|error| Fault::new(Code::State, "text", error.message()))?;
         Ok(&self.piece[..len])
     }
 

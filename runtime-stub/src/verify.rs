@@ -42,12 +42,8 @@ pub struct Wish<'a> {
 /// [`Code::Corrupt`] names the file and its first differing piece; [`Code::Unverified`] as wished.
 pub fn verify(bundle: &Bundle, pool: &Pool, wish: Wish<'_>) -> Outcome<Trust> {
     if wish.cache_dir.is_none() && wish.refuse_uncached {
-        return Err(Fault::new(
-            Code::Unverified,
-            "cache_dir",
-            "none is given, so each opening would hash the bundle",
-        )
-        .hint("give a folder for stamps or allow hashing"));
+        return Err(Fault::new(Code::Unverified, "cache_dir", "none is given, so each opening would hash the bundle")
+            .hint("give a folder for stamps or allow hashing"));
     }
     let plan = bundle.plan();
     let files = [bundle.weights(), bundle.tokenizer()];
@@ -63,33 +59,23 @@ pub fn verify(bundle: &Bundle, pool: &Pool, wish: Wish<'_>) -> Outcome<Trust> {
     }
     match wish.cache_dir {
         None => Ok(Trust::Hashed),
-        Some(dir) => Ok(if stamp.save(dir)? {
-            Trust::Stamped
-        } else {
-            Trust::NotStamped
-        }),
+        Some(dir) => Ok(if stamp.save(dir)? { Trust::Stamped } else { Trust::NotStamped }),
     }
 }
 
 fn verify_file(plan: &Plan<'_>, file: &Mapped, pool: &Pool) -> Outcome<()> {
     file.map.read_ahead();
-    let hashing = Hashing {
-        plan,
-        file,
-        first_bad: AtomicU32::new(u32::MAX),
-    };
+    let hashing = Hashing { plan, file, first_bad: AtomicU32::new(u32::MAX) };
     pool.run(&hashing);
     let bad = hashing.first_bad.into_inner();
     if bad == u32::MAX {
         return Ok(());
     }
     let (expected, found) = (plan.piece_hash(&file.entry, bad), piece_digest(file, bad));
-    Err(
-        Fault::new(Code::Corrupt, file.name, "SHA-256 of a piece differs")
-            .at(bad)
-            .values(hash_value(&expected), hash_value(&found))
-            .hint("copy the bundle again"),
-    )
+    Err(Fault::new(Code::Corrupt, file.name, "SHA-256 of a piece differs")
+        .at(bad)
+        .values(hash_value(&expected), hash_value(&found))
+        .hint("copy the bundle again"))
 }
 
 struct Hashing<'a> {

@@ -46,9 +46,7 @@ pub struct Walk<'a> {
 
 impl Walk<'_> {
     fn extents(&self, dispatch: &Dispatch) -> [u32; 3] {
-        dispatch
-            .grid
-            .map(|extent| extent.tiles(self.step.t, self.step.p))
+        dispatch.grid.map(|extent| extent.tiles(self.step.t, self.step.p))
     }
 }
 
@@ -66,20 +64,13 @@ impl Work for Walk<'_> {
         let [width, height, _] = self.extents(&dispatch);
         let (row, x) = (tile / width, tile % width);
         let (z, y) = (row / height, row % height);
-        let bindings =
-            &self.addresses[dispatch.first_binding as usize..][..dispatch.binding_count as usize];
+        let bindings = &self.addresses[dispatch.first_binding as usize..][..dispatch.binding_count as usize];
         // SAFETY: the plan was checked against this code, so the kernel index is in range, every address has its
         // binding's length behind it, and step and tile are within the bounds the kernel was compiled for. An
         // AtomicPtr has the layout of a pointer, and nothing stores into the table during a walk. Tiles of one
         // dispatch write disjoint memory, and the pool orders dispatches.
         unsafe {
-            self.kernels.functions[dispatch.kernel as usize](
-                bindings.as_ptr().cast::<*mut u8>(),
-                &raw const self.step,
-                x,
-                y,
-                z,
-            );
+            self.kernels.functions[dispatch.kernel as usize](bindings.as_ptr().cast::<*mut u8>(), &raw const self.step, x, y, z);
         }
     }
 }

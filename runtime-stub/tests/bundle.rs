@@ -38,14 +38,7 @@ fn an_untouched_bundle_opens_with_any_number_of_threads() {
         toy.run(threads, |model| assert_eq!(model.trust(), Trust::Hashed));
     }
     let bundle = toy.bundle().expect("opens");
-    let outcome = Model::open(
-        &bundle,
-        kernels(),
-        OpenOptions {
-            threads: 65,
-            ..OpenOptions::default()
-        },
-    );
+    let outcome = Model::open(&bundle, kernels(), OpenOptions { threads: 65, ..OpenOptions::default() });
     assert_eq!(outcome.err().map(|fault| fault.code), Some(Code::Argument));
 }
 
@@ -53,19 +46,12 @@ fn an_untouched_bundle_opens_with_any_number_of_threads() {
 fn every_flipped_byte_of_the_plan_is_noticed() {
     let toy = Toy::new(b"");
     let good = std::fs::read(toy.path("plan.bin")).expect("plan");
-    for at in (0..good.len())
-        .step_by(7)
-        .chain(good.len() - 32..good.len())
-    {
+    for at in (0..good.len()).step_by(7).chain(good.len() - 32..good.len()) {
         let mut bad = good.clone();
         bad[at] ^= 0x10;
         std::fs::write(toy.path("plan.bin"), &bad).expect("writable");
         let fault = toy.bundle().err().expect("must be refused");
-        assert!(
-            matches!(fault.code, Code::Corrupt | Code::Format),
-            "byte {at}: {}",
-            text(&fault)
-        );
+        assert!(matches!(fault.code, Code::Corrupt | Code::Format), "byte {at}: {}", text(&fault));
         assert!(text(&fault).starts_with("plan.bin: "), "{}", text(&fault));
     }
 }
@@ -81,12 +67,14 @@ fn a_flipped_byte_of_a_large_file_is_noticed_with_its_piece() {
     ] {
         let toy = Toy::new(b"some tokenizer");
         edit(&toy, name, |bytes| bytes[at] ^= 1);
-        refused(
-            open(&toy, Wish::default()),
-            Code::Corrupt,
-            &[name, piece, "SHA-256", "expected", "found"],
-        );
+        refused(open(&toy, Wish::default()), Code::Corrupt, &[name, piece, "SHA-256", "expected", "found"]);
     }
+}
+
+#[test]
+fn a_tokenizer_that_is_none_is_refused() {
+    let toy = Toy::new(b"some tokenizer");
+    refused(open(&toy, Wish::default()), Code::Format, &["tokenizer.bin", "not a compiled tokenizer"]);
 }
 
 #[test]
@@ -94,33 +82,17 @@ fn files_cut_short_or_missing_are_named_with_sizes() {
     for name in ["weights.bin", "tokenizer.bin"] {
         let toy = Toy::new(b"some tokenizer");
         edit(&toy, name, |bytes| bytes.truncate(bytes.len() - 1));
-        refused(
-            open(&toy, Wish::default()),
-            Code::Corrupt,
-            &[name, "size differs", "expected", "found"],
-        );
+        refused(open(&toy, Wish::default()), Code::Corrupt, &[name, "size differs", "expected", "found"]);
         edit(&toy, name, |bytes| bytes.extend([0, 0]));
-        refused(
-            open(&toy, Wish::default()),
-            Code::Corrupt,
-            &[name, "size differs"],
-        );
+        refused(open(&toy, Wish::default()), Code::Corrupt, &[name, "size differs"]);
         std::fs::remove_file(toy.path(name)).expect("removable");
-        refused(
-            open(&toy, Wish::default()),
-            Code::Io,
-            &[name, "cannot be opened", "errno"],
-        );
+        refused(open(&toy, Wish::default()), Code::Io, &[name, "cannot be opened", "errno"]);
     }
     let toy = Toy::new(b"");
     let good = std::fs::read(toy.path("plan.bin")).expect("plan");
     for len in [0, 1, 100, 384, 416, good.len() - 1] {
         std::fs::write(toy.path("plan.bin"), &good[..len]).expect("writable");
-        refused(
-            open(&toy, Wish::default()),
-            Code::Corrupt,
-            &["plan.bin", "expected", "found"],
-        );
+        refused(open(&toy, Wish::default()), Code::Corrupt, &["plan.bin", "expected", "found"]);
     }
 }
 
@@ -129,33 +101,16 @@ fn code_of_another_model_or_machine_is_refused_before_a_kernel_runs() {
     let toy = Toy::new(b"");
     let dir = c_path(toy.dir.path());
     let open = |code: &_, machine| Bundle::open(&dir, code, machine).map(|_| Trust::Hashed);
-    refused(
-        open(&code(|c| c.code_id[0] ^= 1), 0),
-        Code::Mismatch,
-        &["code id", "0607070707070707", "0707070707070707"],
-    );
-    refused(
-        open(&code(|c| c.kernel_count = 4), 0),
-        Code::Mismatch,
-        &["kernels", "expected 4, found 3"],
-    );
-    refused(
-        open(&code(|c| c.abi_version += 1), 0),
-        Code::Format,
-        &["ABI version"],
-    );
+    refused(open(&code(|c| c.code_id[0] ^= 1), 0), Code::Mismatch, &["code id", "0607070707070707", "0707070707070707"]);
+    refused(open(&code(|c| c.kernel_count = 4), 0), Code::Mismatch, &["kernels", "expected 4, found 3"]);
+    refused(open(&code(|c| c.abi_version += 1), 0), Code::Format, &["ABI version"]);
     refused(open(&code(|c| c.magic[0] = 0), 0), Code::Format, &["code"]);
     let needs = code(|c| c.features = feature::AVX2 | feature::AVX512VNNI);
-    refused(
-        open(&needs, feature::AVX2),
-        Code::Cpu,
-        &["expected avx2,avx512vnni", "found avx2"],
-    );
+    refused(open(&needs, feature::AVX2), Code::Cpu, &["expected avx2,avx512vnni", "found avx2"]);
     refused(open(&needs, 0), Code::Cpu, &["found none"]);
     assert!(open(&needs, feature::AVX2 | feature::AVX512VNNI | feature::FMA).is_ok());
     let toy = Toy::with(b"", |parts| parts.header.features = feature::I8MM);
-    let outcome =
-        Bundle::open(&c_path(toy.dir.path()), &code(|_| {}), feature::AVX2).map(|_| Trust::Hashed);
+    let outcome = Bundle::open(&c_path(toy.dir.path()), &code(|_| {}), feature::AVX2).map(|_| Trust::Hashed);
     refused(outcome, Code::Cpu, &["i8mm", "avx2"]);
 }
 
@@ -164,31 +119,16 @@ fn ranges_that_leave_their_place_are_refused_even_in_a_well_hashed_plan() {
     type Change = fn(&mut support::Parts);
     let changes: &[(Change, &str)] = &[
         (|p| p.bindings[0].len = 1 << 40, "binding leaves its region"),
-        (
-            |p| p.bindings[2].offset = u64::MAX,
-            "binding leaves its region",
-        ),
+        (|p| p.bindings[2].offset = u64::MAX, "binding leaves its region"),
         (|p| p.bindings[1].region = 3, "names no region"),
         (|p| p.lists[list::DECODE][1].kernel = 3, "names no kernel"),
-        (
-            |p| p.lists[list::HEAD_ROWS][0].binding_count = 3,
-            "names no bindings",
-        ),
-        (
-            |p| p.lists[list::CHUNK][0].first_binding = u32::MAX,
-            "names no bindings",
-        ),
+        (|p| p.lists[list::HEAD_ROWS][0].binding_count = 3, "names no bindings"),
+        (|p| p.lists[list::CHUNK][0].first_binding = u32::MAX, "names no bindings"),
         (|p| p.lists[list::CHUNK][0].grid[1].d = 0, "malformed grid"),
-        (
-            |p| p.lists[list::CHUNK][0].grid = [Extent::fixed(1 << 10); 3],
-            "malformed grid",
-        ),
+        (|p| p.lists[list::CHUNK][0].grid = [Extent::fixed(1 << 10); 3], "malformed grid"),
         (|p| p.lists[list::DECODE].clear(), "decode list is empty"),
         (|p| p.lists[list::HEAD_ONE].clear(), "head list"),
-        (
-            |p| p.header.token_ids = p.header.arena_bytes - 4,
-            "token ids do not fit",
-        ),
+        (|p| p.header.token_ids = p.header.arena_bytes - 4, "token ids do not fit"),
         (|p| p.header.logits += 4, "logits do not fit"),
         (|p| p.header.logits += 1, "logits do not fit"),
         (|p| p.header.chunk = p.header.ctx + 1, "chunk"),
@@ -204,11 +144,7 @@ fn ranges_that_leave_their_place_are_refused_even_in_a_well_hashed_plan() {
     ];
     for (change, words) in changes {
         let toy = Toy::with(b"", change);
-        refused(
-            open(&toy, Wish::default()),
-            Code::Format,
-            &["plan.bin", words, "compile the model again"],
-        );
+        refused(open(&toy, Wish::default()), Code::Format, &["plan.bin", words, "compile the model again"]);
     }
     let toy = Toy::new(b"");
     edit(&toy, "plan.bin", |bytes| {
@@ -216,89 +152,42 @@ fn ranges_that_leave_their_place_are_refused_even_in_a_well_hashed_plan() {
         bytes[360 - 8..356].copy_from_slice(&u32::MAX.to_le_bytes());
         seal(bytes);
     });
-    refused(
-        open(&toy, Wish::default()),
-        Code::Format,
-        &["section leaves the file"],
-    );
+    refused(open(&toy, Wish::default()), Code::Format, &["section leaves the file"]);
 }
 
 #[test]
 fn a_stamp_saves_the_second_hash_and_notices_a_change() {
-    let toy = Toy::new(b"some tokenizer");
+    let toy = Toy::new(b"");
     let cache = tempfile::tempdir().expect("a folder");
     let dir = c_path(cache.path());
-    let wish = Wish {
-        cache_dir: Some(&dir),
-        ..Wish::default()
-    };
+    let wish = Wish { cache_dir: Some(&dir), ..Wish::default() };
     assert_eq!(open(&toy, wish), Ok(Trust::Stamped));
     assert_eq!(open(&toy, wish), Ok(Trust::Known));
-    assert_eq!(
-        open(
-            &toy,
-            Wish {
-                rehash: true,
-                ..wish
-            }
-        ),
-        Ok(Trust::Stamped)
-    );
-    assert_eq!(
-        std::fs::read_dir(cache.path()).expect("listable").count(),
-        1,
-        "one stamp and no leftovers"
-    );
+    assert_eq!(open(&toy, Wish { rehash: true, ..wish }), Ok(Trust::Stamped));
+    assert_eq!(std::fs::read_dir(cache.path()).expect("listable").count(), 1, "one stamp and no leftovers");
 
+    // Longer than the step of the clock that stamps files.
+    std::thread::sleep(std::time::Duration::from_millis(20));
     edit(&toy, "weights.bin", |bytes| bytes[1 << 20] ^= 1);
-    refused(
-        open(&toy, wish),
-        Code::Corrupt,
-        &["weights.bin", "number 1"],
-    );
+    refused(open(&toy, wish), Code::Corrupt, &["weights.bin", "number 1"]);
     edit(&toy, "weights.bin", |bytes| bytes[1 << 20] ^= 1);
     assert_eq!(open(&toy, wish), Ok(Trust::Stamped));
 
-    let stamp = std::fs::read_dir(cache.path())
-        .expect("listable")
-        .next()
-        .expect("one")
-        .expect("readable")
-        .path();
+    let stamp = std::fs::read_dir(cache.path()).expect("listable").next().expect("one").expect("readable").path();
     let mut bytes = std::fs::read(&stamp).expect("stamp");
     bytes[50] ^= 1;
     std::fs::write(&stamp, &bytes).expect("writable");
-    assert_eq!(
-        open(&toy, wish),
-        Ok(Trust::Stamped),
-        "a damaged stamp means hashing"
-    );
+    assert_eq!(open(&toy, wish), Ok(Trust::Stamped), "a damaged stamp means hashing");
     std::fs::write(&stamp, &bytes[..10]).expect("writable");
-    assert_eq!(
-        open(&toy, wish),
-        Ok(Trust::Stamped),
-        "a cut stamp means hashing"
-    );
+    assert_eq!(open(&toy, wish), Ok(Trust::Stamped), "a cut stamp means hashing");
 }
 
 #[test]
 fn without_a_usable_cache_folder_hashing_is_paid_or_refused() {
     let toy = Toy::new(b"");
     let missing = c_path(&toy.path("no/such/folder"));
-    assert_eq!(
-        open(
-            &toy,
-            Wish {
-                cache_dir: Some(&missing),
-                ..Wish::default()
-            }
-        ),
-        Ok(Trust::NotStamped)
-    );
+    assert_eq!(open(&toy, Wish { cache_dir: Some(&missing), ..Wish::default() }), Ok(Trust::NotStamped));
     assert_eq!(open(&toy, Wish::default()), Ok(Trust::Hashed));
-    let wish = Wish {
-        refuse_uncached: true,
-        ..Wish::default()
-    };
+    let wish = Wish { refuse_uncached: true, ..Wish::default() };
     refused(open(&toy, wish), Code::Unverified, &["cache_dir", "folder"]);
 }

@@ -11,13 +11,7 @@ use slmc_runtime_stub::sample::Sampling;
 use slmc_runtime_stub::session::Session;
 use support::{CTX, Toy, VOCAB, expected_logits};
 
-const PLAIN: Generation<'static> = Generation {
-    sampling: Sampling::GREEDY,
-    max_tokens: 0,
-    ignore_eos: false,
-    show_special: false,
-    stops: &[],
-};
+const PLAIN: Generation<'static> = Generation { sampling: Sampling::GREEDY, max_tokens: 0, ignore_eos: false, show_special: false, stops: &[] };
 
 fn ids(n: u32) -> Vec<u32> {
     (0..n).map(|i| (i * 37 + 11) % VOCAB).collect()

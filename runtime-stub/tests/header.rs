@@ -11,11 +11,7 @@ use slmc_runtime_stub::verify::Trust;
 use slmc_runtime_stub::{abi, capi};
 
 const HEADER: &str = include_str!("../include/slm.h");
-const SOURCES: [&str; 3] = [
-    include_str!("../src/capi/model.rs"),
-    include_str!("../src/capi/session.rs"),
-    include_str!("../src/capi/text.rs"),
-];
+const SOURCES: [&str; 3] = [include_str!("../src/capi/model.rs"), include_str!("../src/capi/session.rs"), include_str!("../src/capi/text.rs")];
 
 fn without_comments(mut text: &str) -> String {
     let mut plain = String::new();
@@ -60,9 +56,7 @@ fn c_struct(name: &str) -> (usize, Vec<String>) {
     let (mut size, mut most, mut fields) = (0usize, 1, Vec::new());
     for field in body.split(';').map(str::trim).filter(|field| !field.is_empty()) {
         let base = field.split(['[']).next().expect("a name");
-        let array: usize = field
-            .split_once('[')
-            .map_or(1, |(_, rest)| rest.trim_end_matches(']').parse().expect("a length"));
+        let array: usize = field.split_once('[').map_or(1, |(_, rest)| rest.trim_end_matches(']').parse().expect("a length"));
         let unit = match base.split_whitespace().next().expect("a type") {
             _ if base.contains('*') => 8,
             "char" | "uint8_t" => 1,
@@ -90,9 +84,7 @@ fn rust_fields(source: &str, name: &str) -> Vec<String> {
     let start = source.find(&format!("pub struct {name} {{")).expect("declared");
     let body = &source[start..];
     let body = &body[..body.find("\n}").expect("an end")];
-    body.lines()
-        .filter_map(|line| line.trim().strip_prefix("pub ")?.split_once(':').map(|(name, _)| name.to_owned()))
-        .collect()
+    body.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split_once(':').map(|(name, _)| name.to_owned())).collect()
 }
 
 #[test]

@@ -86,8 +86,7 @@ fn top_p_keeps_the_fewest_tokens_that_reach_the_mass() {
         let count = found.iter().filter(|&&share| share > 0.0).count();
         assert_eq!(count, kept, "top_p {top_p}");
         let mass: f64 = [0.5, 0.25, 0.125, 0.125][..kept].iter().sum();
-        let expected: Vec<f64> =
-            [0.5, 0.25, 0.125, 0.125].iter().enumerate().map(|(i, p)| if i < kept { p / mass } else { 0.0 }).collect();
+        let expected: Vec<f64> = [0.5, 0.25, 0.125, 0.125].iter().enumerate().map(|(i, p)| if i < kept { p / mass } else { 0.0 }).collect();
         close(&found, &expected, 0.035);
     }
     // The mass is that of what top-k left: of 0.5 + 0.25, the first token has two thirds.

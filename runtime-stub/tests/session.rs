@@ -24,32 +24,22 @@ fn session<'m>(model: &'m Model<'m>) -> Session<'m> {
 fn chunks_of_any_size_give_equal_logits_on_any_number_of_threads() {
     let toy = Toy::new(b"");
     let ids = ids(61);
-    let expected: Vec<f32> = (1..=ids.len())
-        .flat_map(|n| expected_logits(&toy.weights, &ids[..n]))
-        .collect();
+    let expected: Vec<f32> = (1..=ids.len()).flat_map(|n| expected_logits(&toy.weights, &ids[..n])).collect();
     for threads in [1, 2, 3, 7] {
         toy.run(threads, |model| {
             for chunk in [1, 2, 7, 15, 0] {
                 let mut session = session(model);
                 session.set_chunk(chunk).expect("in range");
                 let mut all = vec![0.0; expected.len()];
-                session
-                    .eval(&ids, Logits::All(&mut all), &GO)
-                    .expect("fits");
+                session.eval(&ids, Logits::All(&mut all), &GO).expect("fits");
                 assert!(all == expected, "threads {threads}, chunk {chunk}");
-                assert_eq!(
-                    session.logits().expect("left"),
-                    expected_logits(&toy.weights, &ids)
-                );
+                assert_eq!(session.logits().expect("left"), expected_logits(&toy.weights, &ids));
 
                 session.reset();
                 session.eval(&ids[..40], Logits::None, &GO).expect("fits");
                 assert_eq!(session.logits().expect_err("none asked").code, Code::State);
                 session.eval(&ids[40..], Logits::Last, &GO).expect("fits");
-                assert_eq!(
-                    session.logits().expect("asked"),
-                    expected_logits(&toy.weights, &ids)
-                );
+                assert_eq!(session.logits().expect("asked"), expected_logits(&toy.weights, &ids));
                 assert_eq!(session.tokens(), ids);
             }
         });
@@ -70,10 +60,7 @@ fn a_session_is_rewound_and_continued() {
         other.extend([5, 6, 7]);
         assert_eq!(session.keep_common_prefix(&other), 20);
         session.eval(&other[20..], Logits::Last, &GO).expect("fits");
-        assert_eq!(
-            session.logits().expect("asked"),
-            expected_logits(&toy.weights, &other)
-        );
+        assert_eq!(session.logits().expect("asked"), expected_logits(&toy.weights, &other));
 
         assert_eq!(session.rewind(24).expect_err("ahead").code, Code::Argument);
         // An identical prompt still leaves one token to evaluate, for its logits.
@@ -84,9 +71,7 @@ fn a_session_is_rewound_and_continued() {
 
 #[test]
 fn a_windowed_cache_goes_back_to_the_start_only() {
-    let toy = Toy::with(b"", |parts| {
-        parts.kv_slots[0].kind = slmc_runtime_stub::abi::kv_kind::RING
-    });
+    let toy = Toy::with(b"", |parts| parts.kv_slots[0].kind = slmc_runtime_stub::abi::kv_kind::RING);
     toy.run(1, |model| {
         let mut session = session(model);
         session.eval(&ids(10), Logits::None, &GO).expect("fits");
@@ -112,27 +97,14 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
             (vec![], Logits::Last, Code::Argument),
             (ids(2), Logits::All(&mut small), Code::Buffer),
         ] {
-            let fault = session
-                .eval(&input, logits, &GO)
-                .expect_err("must be refused");
+            let fault = session.eval(&input, logits, &GO).expect_err("must be refused");
             assert_eq!(fault.code, code, "{}", support::text(&fault));
             assert_eq!(session.position(), 60);
             assert_eq!(session.logits().expect("untouched"), before);
         }
-        session
-            .eval(&ids(4), Logits::Last, &GO)
-            .expect("exactly full");
-        assert_eq!(
-            session
-                .eval(&[0], Logits::Last, &GO)
-                .expect_err("full")
-                .code,
-            Code::ContextFull
-        );
-        assert_eq!(
-            session.set_chunk(CHUNK + 1).expect_err("too large").code,
-            Code::Argument
-        );
+        session.eval(&ids(4), Logits::Last, &GO).expect("exactly full");
+        assert_eq!(session.eval(&[0], Logits::Last, &GO).expect_err("full").code, Code::ContextFull);
+        assert_eq!(session.set_chunk(CHUNK + 1).expect_err("too large").code, Code::Argument);
     });
 }
 
@@ -142,18 +114,11 @@ fn a_cancelled_evaluation_can_go_on() {
     toy.run(2, |model| {
         let mut session = session(model);
         let stop = AtomicBool::new(true);
-        let fault = session
-            .eval(&ids(40), Logits::Last, &stop)
-            .expect_err("cancelled");
+        let fault = session.eval(&ids(40), Logits::Last, &stop).expect_err("cancelled");
         assert_eq!(fault.code, Code::Cancelled);
         let done = session.position() as usize;
-        session
-            .eval(&ids(40)[done..], Logits::Last, &GO)
-            .expect("fits");
-        assert_eq!(
-            session.logits().expect("asked"),
-            expected_logits(&toy.weights, &ids(40))
-        );
+        session.eval(&ids(40)[done..], Logits::Last, &GO).expect("fits");
+        assert_eq!(session.logits().expect("asked"), expected_logits(&toy.weights, &ids(40)));
     });
 }
 
@@ -162,41 +127,17 @@ fn sampling_follows_the_logits_and_repeats_with_the_seed() {
     let toy = Toy::new(b"");
     toy.run(2, |model| {
         let mut session = session(model);
-        assert_eq!(
-            session
-                .sample(&Sampling::GREEDY)
-                .expect_err("no logits")
-                .code,
-            Code::State
-        );
+        assert_eq!(session.sample(&Sampling::GREEDY).expect_err("no logits").code, Code::State);
         session.eval(&ids(9), Logits::Last, &GO).expect("fits");
         let logits = expected_logits(&toy.weights, &ids(9));
-        let best = logits
-            .iter()
-            .enumerate()
-            .fold(0, |b, (i, &l)| if l > logits[b] { i } else { b });
+        let best = logits.iter().enumerate().fold(0, |b, (i, &l)| if l > logits[b] { i } else { b });
         assert_eq!(session.sample(&Sampling::GREEDY), Ok(best as u32));
-        let hot = Sampling {
-            temperature: 1.0,
-            seed: 5,
-            ..Sampling::GREEDY
-        };
+        let hot = Sampling { temperature: 1.0, seed: 5, ..Sampling::GREEDY };
         let draw = session.sample(&hot).expect("logits");
-        assert_eq!(
-            session.sample(&hot),
-            Ok(draw),
-            "a draw is a function of seed and position"
-        );
-        let bad = Sampling {
-            temperature: f32::NAN,
-            ..Sampling::GREEDY
-        };
+        assert_eq!(session.sample(&hot), Ok(draw), "a draw is a function of seed and position");
+        let bad = Sampling { temperature: f32::NAN, ..Sampling::GREEDY };
         assert_eq!(session.sample(&bad).expect_err("NaN").code, Code::Argument);
-        assert_eq!(
-            session.sample(&Sampling::GREEDY),
-            Ok(best as u32),
-            "an error leaves the session usable"
-        );
+        assert_eq!(session.sample(&Sampling::GREEDY), Ok(best as u32), "an error leaves the session usable");
     });
 }
 
@@ -211,10 +152,7 @@ fn sessions_of_one_model_run_on_several_threads() {
                     for _ in 0..20 {
                         let mut session = session(model);
                         session.eval(&ids(n * 10), Logits::Last, &GO).expect("fits");
-                        assert_eq!(
-                            session.logits().expect("asked"),
-                            expected_logits(weights, &ids(n * 10))
-                        );
+                        assert_eq!(session.logits().expect("asked"), expected_logits(weights, &ids(n * 10)));
                     }
                 });
             }

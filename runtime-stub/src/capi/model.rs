@@ -87,13 +87,7 @@ pub unsafe fn open_with(
     unsafe { report(outcome, error) }
 }
 
-fn open(
-    kernels: Kernels,
-    dir: &CStr,
-    cache_dir: Option<&CStr>,
-    flags: u32,
-    threads: u32,
-) -> Outcome<Owned<Model>> {
+fn open(kernels: Kernels, dir: &CStr, cache_dir: Option<&CStr>, flags: u32, threads: u32) -> Outcome<Owned<Model>> {
     if flags & !(VERIFY_ALWAYS | REFUSE_UNCACHED) != 0 {
         return Err(Fault::new(Code::Argument, "flags", "have unknown bits").numbers(3, flags.into()));
     }
@@ -101,11 +95,7 @@ fn open(
     let bundle = Owned::new(Opened::open_files(dir, kernels)?).map_err(memory)?;
     // SAFETY: the bundle does not move, and `Model` drops what borrows it first.
     let borrowed: &'static Bundle = unsafe { &*(&raw const *bundle) };
-    let wish = Wish {
-        cache_dir,
-        rehash: flags & VERIFY_ALWAYS != 0,
-        refuse_uncached: flags & REFUSE_UNCACHED != 0,
-    };
+    let wish = Wish { cache_dir, rehash: flags & VERIFY_ALWAYS != 0, refuse_uncached: flags & REFUSE_UNCACHED != 0 };
     let opened = Opened::open(borrowed, kernels, OpenOptions { threads, wish })?;
     Owned::new(Model { opened, sessions: AtomicU32::new(0), _bundle: bundle }).map_err(memory)
 }

@@ -71,11 +71,7 @@ pub(super) unsafe fn with(
 /// # Safety
 /// As `slm.h` says.
 #[cfg_attr(all(feature = "object", panic = "abort"), unsafe(no_mangle))]
-pub unsafe extern "C" fn slm_session_open(
-    model: *const Model,
-    session: *mut *mut Session,
-    error: *mut Error,
-) -> i32 {
+pub unsafe extern "C" fn slm_session_open(model: *const Model, session: *mut *mut Session, error: *mut Error) -> i32 {
     // SAFETY: the caller's promise; the model outlives its sessions, as `slm_close` counts them.
     let outcome = match unsafe { model.as_ref() } {
         None => Err(null("model")),
@@ -154,8 +150,7 @@ pub unsafe extern "C" fn slm_eval(
             LOGITS_LAST => {
                 let vocab = conversation.model().plan().header.vocab as usize;
                 if capacity < vocab {
-                    return Err(Fault::new(Code::Buffer, "logits", "buffer is too small")
-                        .numbers(vocab as u64, capacity as u64));
+                    return Err(Fault::new(Code::Buffer, "logits", "buffer is too small").numbers(vocab as u64, capacity as u64));
                 }
                 conversation.eval(ids, Logits::Last, cancel)?;
                 // SAFETY: the caller's promise.
@@ -175,12 +170,7 @@ pub unsafe extern "C" fn slm_eval(
 /// # Safety
 /// As `slm.h` says.
 #[cfg_attr(all(feature = "object", panic = "abort"), unsafe(no_mangle))]
-pub unsafe extern "C" fn slm_sample(
-    session: *mut Session,
-    sampling: *const Sampling,
-    id: *mut u32,
-    error: *mut Error,
-) -> i32 {
+pub unsafe extern "C" fn slm_sample(session: *mut Session, sampling: *const Sampling, id: *mut u32, error: *mut Error) -> i32 {
     // SAFETY: the caller's promise.
     unsafe {
         with(session, error, |conversation, _| {
@@ -214,8 +204,7 @@ pub unsafe extern "C" fn slm_generate(
         // SAFETY: the caller's promise.
         let given: &[*const c_char] = unsafe { slice(options.stops, options.stop_count, "stops")? };
         if given.len() > MAX_STOPS {
-            return Err(Fault::new(Code::Argument, "stops", "are too many")
-                .numbers(MAX_STOPS as u64, given.len() as u64));
+            return Err(Fault::new(Code::Argument, "stops", "are too many").numbers(MAX_STOPS as u64, given.len() as u64));
         }
         for (stop, &text) in stops.iter_mut().zip(given) {
             // SAFETY: the caller's promise.

@@ -42,10 +42,8 @@ pub unsafe extern "C" fn slm_tokenize(
             let text = slice(text.cast::<u8>(), bytes, "text")?;
             let out = slice_mut(ids, capacity, "ids")?;
             let as_tokens = flags & SPECIAL_AS_TOKENS != 0;
-            let options = EncodeOptions {
-                typed_specials: if as_tokens { TypedSpecials::Tokens } else { TypedSpecials::Text },
-                frame: flags & FRAME != 0,
-            };
+            let options =
+                EncodeOptions { typed_specials: if as_tokens { TypedSpecials::Tokens } else { TypedSpecials::Text }, frame: flags & FRAME != 0 };
             let outcome = conversation.text_mut().encode(text, options, out);
             put_count(outcome, count)
         })
@@ -110,13 +108,9 @@ pub unsafe extern "C" fn slm_chat_prompt(
 
 /// # Safety
 /// Every message's pointers are as `slm.h` says.
-unsafe fn read_messages<'o, 'm>(
-    given: &[ChatMessage],
-    out: &'o mut [Message<'m>; MAX_MESSAGES],
-) -> Outcome<&'o [Message<'m>]> {
+unsafe fn read_messages<'o, 'm>(given: &[ChatMessage], out: &'o mut [Message<'m>; MAX_MESSAGES]) -> Outcome<&'o [Message<'m>]> {
     if given.len() > MAX_MESSAGES {
-        return Err(Fault::new(Code::Argument, "messages", "are too many")
-            .numbers(MAX_MESSAGES as u64, given.len() as u64));
+        return Err(Fault::new(Code::Argument, "messages", "are too many").numbers(MAX_MESSAGES as u64, given.len() as u64));
     }
     for (index, (place, message)) in (0u32..).zip(out.iter_mut().zip(given)) {
         // SAFETY: the caller's promise.
@@ -124,9 +118,7 @@ unsafe fn read_messages<'o, 'm>(
             let role = c_str(message.role, "role")?.to_bytes();
             (role, slice(message.content.cast::<u8>(), message.content_bytes, "content")?)
         };
-        let role = Role::from_name(role).ok_or_else(|| {
-            Fault::new(Code::Argument, "role", "is not system, user or assistant").at(index)
-        })?;
+        let role = Role::from_name(role).ok_or_else(|| Fault::new(Code::Argument, "role", "is not system, user or assistant").at(index))?;
         *place = Message { role, content };
     }
     Ok(&out[..given.len()])

@@ -68,8 +68,7 @@ pub struct ChatMessage {
 }
 
 /// `slm_receiver`: takes a token of the answer with the text it completes; returns 0 to go on.
-pub type ReceiverFn =
-    unsafe extern "C" fn(user: *mut c_void, id: u32, text: *const c_char, bytes: usize) -> i32;
+pub type ReceiverFn = unsafe extern "C" fn(user: *mut c_void, id: u32, text: *const c_char, bytes: usize) -> i32;
 
 /// `slm_generation`: how to answer.
 #[repr(C)]

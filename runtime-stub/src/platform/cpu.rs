@@ -18,11 +18,7 @@ pub fn features() -> u64 {
     }
     let basic = __cpuid(1);
     let extended = __cpuid_count(7, 0);
-    let saved = if basic.ecx & OSXSAVE != 0 {
-        saved_registers()
-    } else {
-        0
-    };
+    let saved = if basic.ecx & OSXSAVE != 0 { saved_registers() } else { 0 };
     let mut found = 0;
     let mut add = |word: u32, bit: u32, registers: u64, name: u64| {
         if word & (1 << bit) != 0 && saved & registers == registers {
@@ -53,10 +49,7 @@ fn saved_registers() -> u64 {
 /// The features of this machine that [`feature`] names.
 #[cfg(all(target_arch = "aarch64", target_os = "linux"))]
 pub fn features() -> u64 {
-    let (first, second) = (
-        super::unix::hardware_capabilities(16),
-        super::unix::hardware_capabilities(26),
-    );
+    let (first, second) = (super::unix::hardware_capabilities(16), super::unix::hardware_capabilities(26));
     let mut found = 0;
     if first & (1 << 20) != 0 {
         found |= feature::DOTPROD;
@@ -71,10 +64,7 @@ pub fn features() -> u64 {
 }
 
 /// The features of this machine that [`feature`] names.
-#[cfg(not(any(
-    target_arch = "x86_64",
-    all(target_arch = "aarch64", target_os = "linux")
-)))]
+#[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_os = "linux"))))]
 pub fn features() -> u64 {
     0
 }

@@ -54,12 +54,8 @@ impl FileMap {
 
     /// Maps the first `bytes` bytes, at least 1; the error is the errno.
     pub fn new(file: &File, bytes: usize) -> Result<Self, i32> {
-        let region = file
-            .map(bytes)
-            .and_then(|at| Region::new(at, bytes).ok_or(0))?;
-        Ok(Self {
-            region: Some(region),
-        })
+        let region = file.map(bytes).and_then(|at| Region::new(at, bytes).ok_or(0))?;
+        Ok(Self { region: Some(region) })
     }
 
     /// The contents. Whoever cuts the file short while it is mapped gets this process killed by the system.
@@ -73,9 +69,7 @@ impl FileMap {
 
     /// Where kernels find the contents; writing there faults.
     pub fn address(&self) -> *mut u8 {
-        self.region
-            .as_ref()
-            .map_or(ptr::null_mut(), |region| region.at.as_ptr())
+        self.region.as_ref().map_or(ptr::null_mut(), |region| region.at.as_ptr())
     }
 
     /// Asks the system to read the file ahead.
@@ -114,32 +108,18 @@ pub struct Table<T: Plain> {
 impl<T: Plain> Table<T> {
     /// `count` zeros; the error is the errno.
     pub fn zeroed(count: usize) -> Result<Self, i32> {
-        let bytes = count
-            .checked_mul(size_of::<T>())
-            .filter(|&n| n <= isize::MAX as usize)
-            .ok_or(12)?;
-        Ok(Self {
-            region: Some(Region::zeroed(bytes)?),
-            count,
-            kind: PhantomData,
-        })
+        let bytes = count.checked_mul(size_of::<T>()).filter(|&n| n <= isize::MAX as usize).ok_or(12)?;
+        Ok(Self { region: Some(Region::zeroed(bytes)?), count, kind: PhantomData })
     }
 
     /// No values.
     pub const fn empty() -> Self {
-        Self {
-            region: None,
-            count: 0,
-            kind: PhantomData,
-        }
+        Self { region: None, count: 0, kind: PhantomData }
     }
 
     /// The first value's place.
     pub fn address(&self) -> *mut T {
-        self.region
-            .as_ref()
-            .map_or(NonNull::dangling(), |region| region.at.cast())
-            .as_ptr()
+        self.region.as_ref().map_or(NonNull::dangling(), |region| region.at.cast()).as_ptr()
     }
 }
 
@@ -167,13 +147,8 @@ pub struct Workspace {
 impl Workspace {
     /// `bytes` zeros; the error is the errno.
     pub fn zeroed(bytes: u64) -> Result<Self, i32> {
-        let bytes = usize::try_from(bytes)
-            .ok()
-            .filter(|&n| n <= isize::MAX as usize)
-            .ok_or(12)?;
-        Ok(Self {
-            region: Region::zeroed(bytes)?,
-        })
+        let bytes = usize::try_from(bytes).ok().filter(|&n| n <= isize::MAX as usize).ok_or(12)?;
+        Ok(Self { region: Region::zeroed(bytes)? })
     }
 
     /// Its first byte, for bindings.

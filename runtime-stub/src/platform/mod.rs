@@ -1,8 +1,5 @@
 //! The only place that talks to the operating system and the processor. README.md lists the hooks a port provides.
-#![allow(
-    unsafe_code,
-    reason = "system calls, mappings and pthreads have no safe form without std"
-)]
+#![allow(unsafe_code, reason = "system calls, mappings and pthreads have no safe form without std")]
 
 pub mod cpu;
 pub mod memory;

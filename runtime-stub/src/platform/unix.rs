@@ -46,14 +46,7 @@ unsafe extern "C" {
     fn rename(from: *const c_char, to: *const c_char) -> c_int;
     fn unlink(path: *const c_char) -> c_int;
     fn getpid() -> c_int;
-    fn mmap(
-        at: *mut c_void,
-        len: usize,
-        prot: c_int,
-        flags: c_int,
-        fd: c_int,
-        offset: i64,
-    ) -> *mut c_void;
+    fn mmap(at: *mut c_void, len: usize, prot: c_int, flags: c_int, fd: c_int, offset: i64) -> *mut c_void;
     fn munmap(at: *mut c_void, len: usize) -> c_int;
     fn madvise(at: *mut c_void, len: usize, advice: c_int) -> c_int;
     fn clock_gettime(clock: c_int, time: *mut [c_long; 2]) -> c_int;
@@ -165,11 +158,7 @@ impl File {
     fn open_flags(path: &CStr, flags: i32) -> Result<Self, i32> {
         // SAFETY: the path ends with a zero; the mode is read only when a file is created.
         let fd = unsafe { open(path.as_ptr(), flags | os::O_CLOEXEC, 0o644 as c_int) };
-        if fd < 0 {
-            Err(errno())
-        } else {
-            Ok(Self { fd })
-        }
+        if fd < 0 { Err(errno()) } else { Ok(Self { fd }) }
     }
 
     /// Size and identity.
@@ -185,13 +174,7 @@ impl File {
             return Err(errno());
         }
         let [device, inode, bytes, seconds, nanoseconds] = os::STAT.map(|offset| raw[offset / 8]);
-        Ok(FileStat {
-            device,
-            inode,
-            bytes,
-            seconds,
-            nanoseconds,
-        })
+        Ok(FileStat { device, inode, bytes, seconds, nanoseconds })
     }
 
     /// Fills `out` from the current position; the number of bytes read is smaller only at the end of the file.
@@ -230,11 +213,7 @@ impl File {
     /// Waits until the contents are on the medium.
     pub fn sync(&self) -> Result<(), i32> {
         // SAFETY: the descriptor is open.
-        if unsafe { fsync(self.fd) } < 0 {
-            Err(errno())
-        } else {
-            Ok(())
-        }
+        if unsafe { fsync(self.fd) } < 0 { Err(errno()) } else { Ok(()) }
     }
 
     /// Maps the first `len` bytes, shared and read-only.
@@ -253,11 +232,7 @@ impl Drop for File {
 /// Moves a file over another.
 pub fn move_file(from: &CStr, to: &CStr) -> Result<(), i32> {
     // SAFETY: both paths end with a zero.
-    if unsafe { rename(from.as_ptr(), to.as_ptr()) } < 0 {
-        Err(errno())
-    } else {
-        Ok(())
-    }
+    if unsafe { rename(from.as_ptr(), to.as_ptr()) } < 0 { Err(errno()) } else { Ok(()) }
 }
 
 /// Removes a file, if it is there.
@@ -268,22 +243,13 @@ pub fn remove_file(path: &CStr) {
 
 /// Zeroed private memory.
 pub(super) fn map_anonymous(len: usize) -> Result<*mut u8, i32> {
-    map(
-        len,
-        os::PROT_READ | os::PROT_WRITE,
-        os::MAP_PRIVATE | os::MAP_ANONYMOUS,
-        -1,
-    )
+    map(len, os::PROT_READ | os::PROT_WRITE, os::MAP_PRIVATE | os::MAP_ANONYMOUS, -1)
 }
 
 fn map(len: usize, prot: i32, flags: i32, fd: i32) -> Result<*mut u8, i32> {
     // SAFETY: the system chooses the place, so no existing memory changes.
     let at = unsafe { mmap(ptr::null_mut(), len, prot, flags, fd, 0) };
-    if at as isize == -1 {
-        Err(errno())
-    } else {
-        Ok(at.cast())
-    }
+    if at as isize == -1 { Err(errno()) } else { Ok(at.cast()) }
 }
 
 /// Gives a mapping back.
@@ -314,18 +280,11 @@ impl Thread {
     ///
     /// # Safety
     /// `argument` stays valid for `main` until [`Thread::join`] has returned.
-    pub unsafe fn start(
-        main: unsafe extern "C" fn(*mut c_void) -> *mut c_void,
-        argument: *mut c_void,
-    ) -> Result<Self, i32> {
+    pub unsafe fn start(main: unsafe extern "C" fn(*mut c_void) -> *mut c_void, argument: *mut c_void) -> Result<Self, i32> {
         let mut handle = 0;
         // SAFETY: default attributes; the caller promises for the argument.
         let rc = unsafe { pthread_create(&mut handle, ptr::null(), main, argument) };
-        if rc == 0 {
-            Ok(Self { handle })
-        } else {
-            Err(rc)
-        }
+        if rc == 0 { Ok(Self { handle }) } else { Err(rc) }
     }
 
     /// Waits for its end.
@@ -349,10 +308,7 @@ unsafe impl Send for Monitor {}
 impl Monitor {
     /// Storage that [`Monitor::init`] has to prepare.
     pub const fn new() -> Self {
-        Self {
-            mutex: core::cell::UnsafeCell::new(Opaque([0; 96])),
-            condition: core::cell::UnsafeCell::new(Opaque([0; 96])),
-        }
+        Self { mutex: core::cell::UnsafeCell::new(Opaque([0; 96])), condition: core::cell::UnsafeCell::new(Opaque([0; 96])) }
     }
 
     /// Prepares the storage at its final place.

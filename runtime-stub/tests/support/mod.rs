@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 use slmc_runtime_stub::abi::{
-    ABI_VERSION, Binding, CHUNK_BYTES, CODE_MAGIC, CodeHeader, Dispatch, Extent, FileEntry,
-    KernelFn, KvSlot, PlanHeader, Step, file_kind, kv_kind, list, region,
+    ABI_VERSION, Binding, CHUNK_BYTES, CODE_MAGIC, CodeHeader, Dispatch, Extent, FileEntry, KernelFn, KvSlot, PlanHeader, Step, file_kind, kv_kind,
+    list, region,
 };
 use slmc_runtime_stub::bundle::Bundle;
 use slmc_runtime_stub::fault::Fault;
@@ -33,14 +33,7 @@ const LOGITS: u64 = 256;
 const ARENA: u64 = LOGITS + (HEAD_ROWS * VOCAB * 4) as u64;
 const CODE_ID: [u8; 32] = [7; 32];
 
-static CODE: CodeHeader = CodeHeader {
-    magic: CODE_MAGIC,
-    abi_version: ABI_VERSION,
-    kernel_count: 3,
-    features: 0,
-    code_id: CODE_ID,
-    reserved: 0,
-};
+static CODE: CodeHeader = CodeHeader { magic: CODE_MAGIC, abi_version: ABI_VERSION, kernel_count: 3, features: 0, code_id: CODE_ID, reserved: 0 };
 static FUNCTIONS: [KernelFn; 3] = [embed, hidden, head];
 
 /// The toy's code.
@@ -61,9 +54,7 @@ unsafe extern "C" fn embed(bindings: *const *mut u8, step: *const Step, x: u32, 
     unsafe {
         let id = *(*bindings).cast::<u32>().add(x as usize);
         let weight = *(*bindings.add(2)).cast::<u32>().add(id as usize);
-        *(*bindings.add(1))
-            .cast::<u32>()
-            .add(((*step).p + x) as usize) = weight;
+        *(*bindings.add(1)).cast::<u32>().add(((*step).p + x) as usize) = weight;
     }
 }
 
@@ -84,9 +75,7 @@ unsafe extern "C" fn head(bindings: *const *mut u8, step: *const Step, x: u32, y
     unsafe {
         let hidden = *(*bindings).cast::<u32>().add(((*step).row + y) as usize);
         for v in x * 16..(x + 1) * 16 {
-            *(*bindings.add(1))
-                .cast::<f32>()
-                .add((y * VOCAB + v) as usize) = logit(hidden, v);
+            *(*bindings.add(1)).cast::<f32>().add((y * VOCAB + v) as usize) = logit(hidden, v);
         }
     }
 }
@@ -152,33 +141,14 @@ impl Parts {
         };
         let one = Extent::fixed(1);
         let (per_token, per_block) = (Extent::tokens(1, CHUNK), Extent::fixed(VOCAB / 16));
-        let dispatch = |kernel, first_binding, binding_count, grid| Dispatch {
-            kernel,
-            first_binding,
-            binding_count,
-            reserved: 0,
-            grid,
-        };
+        let dispatch = |kernel, first_binding, binding_count, grid| Dispatch { kernel, first_binding, binding_count, reserved: 0, grid };
         let lists = [
             vec![dispatch(0, 0, 3, [one; 3]), dispatch(1, 3, 2, [one; 3])],
-            vec![
-                dispatch(0, 0, 3, [per_token, one, one]),
-                dispatch(1, 3, 2, [per_token, one, one]),
-            ],
+            vec![dispatch(0, 0, 3, [per_token, one, one]), dispatch(1, 3, 2, [per_token, one, one])],
             vec![dispatch(2, 5, 2, [per_block, one, one])],
-            vec![dispatch(
-                2,
-                5,
-                2,
-                [per_block, Extent::tokens(1, HEAD_ROWS), one],
-            )],
+            vec![dispatch(2, 5, 2, [per_block, Extent::tokens(1, HEAD_ROWS), one])],
         ];
-        let binding = |region, offset, len| Binding {
-            region,
-            reserved: 0,
-            offset,
-            len,
-        };
+        let binding = |region, offset, len| Binding { region, reserved: 0, offset, len };
         let kv = u64::from(CTX) * 4;
         let bindings = vec![
             binding(region::ARENA, TOKEN_IDS, u64::from(CHUNK) * 4),
@@ -189,39 +159,17 @@ impl Parts {
             binding(region::ARENA, HIDDEN, u64::from(CHUNK) * 4),
             binding(region::ARENA, LOGITS, u64::from(HEAD_ROWS * VOCAB) * 4),
         ];
-        let kv_slots = vec![KvSlot {
-            offset: 0,
-            bytes: kv,
-            position_bytes: 4,
-            kind: kv_kind::FULL,
-            positions: CTX,
-            reserved: 0,
-        }];
+        let kv_slots = vec![KvSlot { offset: 0, bytes: kv, position_bytes: 4, kind: kv_kind::FULL, positions: CTX, reserved: 0 }];
         let mut hashes = Vec::new();
-        let files = vec![
-            file(file_kind::WEIGHTS, weights, &mut hashes),
-            file(file_kind::TOKENIZER, tokenizer, &mut hashes),
-        ];
-        Self {
-            header,
-            lists,
-            bindings,
-            kv_slots,
-            files,
-            hashes,
-        }
+        let files = vec![file(file_kind::WEIGHTS, weights, &mut hashes), file(file_kind::TOKENIZER, tokenizer, &mut hashes)];
+        Self { header, lists, bindings, kv_slots, files, hashes }
     }
 
     /// The file.
     pub fn encode(&self) -> Vec<u8> {
         let parts = PlanParts {
             header: self.header,
-            lists: [
-                &self.lists[0],
-                &self.lists[1],
-                &self.lists[2],
-                &self.lists[3],
-            ],
+            lists: [&self.lists[0], &self.lists[1], &self.lists[2], &self.lists[3]],
             bindings: &self.bindings,
             kv_slots: &self.kv_slots,
             files: &self.files,
@@ -235,11 +183,7 @@ impl Parts {
 
 fn file(kind: u32, bytes: &[u8], hashes: &mut Vec<[u8; 32]>) -> FileEntry {
     let first_hash = hashes.len() as u32;
-    hashes.extend(
-        bytes
-            .chunks(CHUNK_BYTES as usize)
-            .map(|piece| <[u8; 32]>::from(Sha256::digest(piece))),
-    );
+    hashes.extend(bytes.chunks(CHUNK_BYTES as usize).map(|piece| <[u8; 32]>::from(Sha256::digest(piece))));
     FileEntry {
         kind,
         chunk_bytes: CHUNK_BYTES,
@@ -289,18 +233,9 @@ impl Toy {
 
     /// Runs `test` with the opened model.
     pub fn run<T>(&self, threads: u32, test: impl FnOnce(&Model<'_>) -> T) -> T {
-        let bundle = self
-            .bundle()
-            .unwrap_or_else(|fault| panic!("{}", text(&fault)));
-        let model = Model::open(
-            &bundle,
-            kernels(),
-            OpenOptions {
-                threads,
-                ..OpenOptions::default()
-            },
-        )
-        .unwrap_or_else(|fault| panic!("{}", text(&fault)));
+        let bundle = self.bundle().unwrap_or_else(|fault| panic!("{}", text(&fault)));
+        let model =
+            Model::open(&bundle, kernels(), OpenOptions { threads, ..OpenOptions::default() }).unwrap_or_else(|fault| panic!("{}", text(&fault)));
         test(&model)
     }
 }
