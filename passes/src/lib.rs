@@ -13,3 +13,4 @@ pub mod rewrite;
 pub mod kernel;
 pub mod lower;
 pub mod memory;
+pub mod pack;

@@ -19,10 +19,8 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let mut trials: Vec<Trial> = files
-        .into_iter()
-        .map(|(name, path)| Trial::test(name.clone(), move || runner::run(&name, &path, mode).map_err(Into::into)))
-        .collect();
+    let mut trials: Vec<Trial> =
+        files.into_iter().map(|(name, path)| Trial::test(name.clone(), move || runner::run(&name, &path, mode).map_err(Into::into))).collect();
     for pass in GRAPH_PASSES {
         let path: PathBuf = here.join("../passes/src/graph").join(format!("{}.rs", pass.name));
         trials.push(Trial::test(format!("example of {}", pass.name), move || {

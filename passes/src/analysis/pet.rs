@@ -60,8 +60,7 @@ impl Dataflow {
         for (i, n) in self.leaders.iter().enumerate() {
             position[n.index()] = i;
         }
-        let mut ready: std::collections::BTreeSet<usize> =
-            (0..self.leaders.len()).filter(|&i| waiting[self.leaders[i].index()] == 0).collect();
+        let mut ready: std::collections::BTreeSet<usize> = (0..self.leaders.len()).filter(|&i| waiting[self.leaders[i].index()] == 0).collect();
         let mut order = Vec::with_capacity(self.leaders.len());
         while let Some(i) = ready.pop_first() {
             let n = self.leaders[i];

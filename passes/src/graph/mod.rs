@@ -1,9 +1,9 @@
 //! The graph passes, one file each. A file is named as its pass and nothing else lives here.
 
 pub mod fold;
-pub mod share;
-pub mod quantize;
 pub mod fuse;
+pub mod quantize;
+pub mod share;
 
 use slmc_ir::graph::Graph;
 

@@ -233,14 +233,7 @@ impl Quantize {
     }
 
     /// Rebuilds one node. `quantized` maps an f32 value to its `quantize_act`; both ids are new.
-    fn rebuild_node(
-        &self,
-        g: &Graph,
-        which: SegmentKind,
-        n: NodeId,
-        rebuild: &mut Rebuild<'_>,
-        quantized: &mut BTreeMap<ValueId, ValueId>,
-    ) {
+    fn rebuild_node(&self, g: &Graph, which: SegmentKind, n: NodeId, rebuild: &mut Rebuild<'_>, quantized: &mut BTreeMap<ValueId, ValueId>) {
         let node = &g.nodes[n];
         let mut ty = g.values[node.output].ty.clone();
         let mut inputs = rebuild.inputs(n);

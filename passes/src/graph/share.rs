@@ -94,8 +94,7 @@ impl Pass<Graph> for Share {
                     map.push(id);
                 }
                 Some(&id) => {
-                    let entry =
-                        saved.entry(id).or_insert_with(|| Shared { kept: kept[id].name.clone(), dropped: Vec::new(), bytes: 0 });
+                    let entry = saved.entry(id).or_insert_with(|| Shared { kept: kept[id].name.clone(), dropped: Vec::new(), bytes: 0 });
                     entry.dropped.push(weight.name.clone());
                     entry.bytes += stored_bytes(&weight.ty);
                     map.push(id);

@@ -194,7 +194,10 @@ mod tests {
         r.dtype("body", &[DType::Q8]);
         let e = r.finish(()).expect_err("three faults");
         assert_eq!(e.faults.len(), 3, "{e}");
-        assert_eq!(e.to_string(), "pass `quantize`: `body` is given 2 times; give it once; `body` is `q5`; expected one of q8g32; unknown option `bod`; it takes body");
+        assert_eq!(
+            e.to_string(),
+            "pass `quantize`: `body` is given 2 times; give it once; `body` is `q5`; expected one of q8g32; unknown option `bod`; it takes body"
+        );
     }
 
     #[test]

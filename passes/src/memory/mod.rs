@@ -99,11 +99,7 @@ mod tests {
             .collect();
         let decode = ids
             .windows(2)
-            .map(|w| Dispatch {
-                kernel: KernelId::new(0),
-                bindings: w.iter().copied().map(Binding::Arena).collect(),
-                grid: [Extent::fixed(1); 3],
-            })
+            .map(|w| Dispatch { kernel: KernelId::new(0), bindings: w.iter().copied().map(Binding::Arena).collect(), grid: [Extent::fixed(1); 3] })
             .collect();
         let (tokens, logits) = (ids[0], ids[0]);
         Plan {

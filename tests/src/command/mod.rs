@@ -1,8 +1,8 @@
 //! The commands of filetests, one file each. A command's name is that of its file and of its folder of tests.
 
 pub mod cat;
-pub mod verify;
 pub mod pass;
+pub mod verify;
 
 use crate::file::{LineError, TestFile};
 

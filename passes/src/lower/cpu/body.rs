@@ -116,11 +116,9 @@ impl Lowering<'_> {
         let norm = self.pack_vector(weight, shape.stride());
         let name = format!("embed_{}_v{vocab}_s{:x}_{}_{}", ty.dtype, scale.to_bits(), shape.tag(), phase.tag());
         let (sched, limits) = (self.sched.clone(), self.limits);
-        let kernel = self.kernel(&name, |name| {
-            Embed { layout, vocab, k, scale, out: shape, residual_rows: rows, phase, sched: &sched }.launch(name, &limits)
-        });
-        let mut bindings =
-            vec![Binding::Arena(self.plan.tokens), Binding::Packed(packed), Binding::Arena(residual), Binding::Packed(norm)];
+        let kernel =
+            self.kernel(&name, |name| Embed { layout, vocab, k, scale, out: shape, residual_rows: rows, phase, sched: &sched }.launch(name, &limits));
+        let mut bindings = vec![Binding::Arena(self.plan.tokens), Binding::Packed(packed), Binding::Arena(residual), Binding::Packed(norm)];
         bindings.extend(act.into_iter().map(Binding::Arena));
         out.push(self.dispatch(kernel, bindings));
     }
@@ -218,13 +216,7 @@ impl Lowering<'_> {
             let name = format!("{}_{}_{}{}", parts.tag(), frame.tag(), heads.tag(), if rotated { "_rope" } else { "" });
             let (sched, limits) = (self.sched.clone(), self.limits);
             let kernel = self.kernel(&name, |name| {
-                frame.launch(
-                    name,
-                    &sched,
-                    &limits,
-                    |b| QkvOutput::declare(b, heads, parts, rotated, rows),
-                    |b, o, done| o.store(b, &sched, &done),
-                )
+                frame.launch(name, &sched, &limits, |b| QkvOutput::declare(b, heads, parts, rotated, rows), |b, o, done| o.store(b, &sched, &done))
             });
             out.push(self.dispatch(kernel, bindings));
         }
@@ -259,8 +251,8 @@ impl Lowering<'_> {
         let buffers = self.act_buffers(&format!("{result}"), &shape, false);
         let name = format!("attention_{}_s{:x}_{}_{}", heads.tag(), attrs.scale.to_bits(), shape.tag(), phase.tag());
         let (sched, limits) = (self.sched.clone(), self.limits);
-        let kernel = self
-            .kernel(&name, |name| Attention { heads, scale: attrs.scale, out: shape, phase, sched: &sched, q_rows: rows }.launch(name, &limits));
+        let kernel =
+            self.kernel(&name, |name| Attention { heads, scale: attrs.scale, out: shape, phase, sched: &sched, q_rows: rows }.launch(name, &limits));
         let mut bindings = vec![Binding::Arena(q), Binding::Kv(k), Binding::Kv(v)];
         bindings.extend(buffers.iter().copied().map(Binding::Arena));
         out.push(self.dispatch(kernel, bindings));
@@ -332,10 +324,9 @@ impl Lowering<'_> {
         };
         let gate_value = self.node(act_node).inputs[0];
         let linears: Vec<NodeId> = group.nodes.iter().copied().filter(|&n| matches!(self.node(n).op, Op::Linear)).collect();
-        let (Some(&g), Some(&u)) = (
-            linears.iter().find(|&&n| self.node(n).output == gate_value),
-            linears.iter().find(|&&n| self.node(n).output != gate_value),
-        ) else {
+        let (Some(&g), Some(&u)) =
+            (linears.iter().find(|&&n| self.node(n).output == gate_value), linears.iter().find(|&&n| self.node(n).output != gate_value))
+        else {
             self.fault(act_node, "a gated group without a gate and an up projection");
             return;
         };
@@ -371,9 +362,8 @@ impl Lowering<'_> {
         let tag = if gate == Gate::Silu { "silu" } else { "gelu" };
         let name = format!("gated_{tag}_{}_to_{}", frame.tag(), shape.tag());
         let (sched, limits) = (self.sched.clone(), self.limits);
-        let kernel = self.kernel(&name, |name| {
-            frame.launch(name, &sched, &limits, |b| GatedOutput::declare(b, gate, shape), |b, o, done| o.store(b, &done))
-        });
+        let kernel =
+            self.kernel(&name, |name| frame.launch(name, &sched, &limits, |b| GatedOutput::declare(b, gate, shape), |b, o, done| o.store(b, &done)));
         out.push(self.dispatch(kernel, bindings));
     }
 

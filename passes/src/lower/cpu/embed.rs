@@ -43,8 +43,7 @@ impl Embed<'_> {
         let b = &mut kb;
         let ids = b.param("tokens", Type::INDEX, limits.chunk, Access::Read, 64);
         let blocks = self.vocab.div_ceil(lanes);
-        let table =
-            b.param("table", Product::weight_elem(&self.layout), Product::block_elems(&self.layout, self.k) * blocks, Access::Read, 64);
+        let table = b.param("table", Product::weight_elem(&self.layout), Product::block_elems(&self.layout, self.k) * blocks, Access::Read, 64);
         let residual = b.param("residual", f32s, self.residual_rows * stride, Access::Write, 64);
         let weight = b.param("norm", f32s, stride, Access::Read, 64);
         let (act, squares) = self.out.params(b, Access::Write);

@@ -4,7 +4,7 @@
 //! units and, in prefill, a run of token tiles; the loop over units is outermost, so that a unit's weights are read from
 //! memory once and from cache for the other token tiles.
 
-use slmc_ir::kernel::{Access, Builtin, BufId, Kernel, KernelBuilder, Scalar, StepBounds, Type, ValueId};
+use slmc_ir::kernel::{Access, BufId, Builtin, Kernel, KernelBuilder, Scalar, StepBounds, Type, ValueId};
 use slmc_ir::plan::{Extent, MatrixLayout};
 
 use super::activation::{ActParams, ActShape, inverse_rms};

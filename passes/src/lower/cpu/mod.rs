@@ -20,9 +20,7 @@ use std::collections::BTreeMap;
 use slmc_ir::arena::Arena;
 use slmc_ir::graph::{DType, Graph, KvPart, NodeId, Op, SegmentKind, ValueId, WeightId};
 use slmc_ir::kernel::{KernelId, KernelModule};
-use slmc_ir::plan::{
-    ArenaBuffer, ArenaId, Binding, Dispatch, Extent, KvBuffer, MatrixLayout, Packed, PackedContent, PackedId, Plan,
-};
+use slmc_ir::plan::{ArenaBuffer, ArenaId, Binding, Dispatch, Extent, KvBuffer, MatrixLayout, Packed, PackedContent, PackedId, Plan};
 use slmc_ir::target::Target;
 
 use super::{LowerError, Lowered};
@@ -88,8 +86,7 @@ impl<'a> Lowering<'a> {
         let vocab = graph.head.outputs.first().and_then(|&v| graph.values[v].ty.last()).unwrap_or(0);
         let mut arena = Arena::new();
         let tokens = arena.push(ArenaBuffer { name: "tokens".into(), bytes: 4 * u64::from(limits.chunk), offset: 0, pinned: true });
-        let logits =
-            arena.push(ArenaBuffer { name: "logits".into(), bytes: 4 * u64::from(HEAD_ROWS) * u64::from(vocab), offset: 0, pinned: true });
+        let logits = arena.push(ArenaBuffer { name: "logits".into(), bytes: 4 * u64::from(HEAD_ROWS) * u64::from(vocab), offset: 0, pinned: true });
         let plan = Plan {
             chunk: limits.chunk,
             ctx: limits.ctx,
@@ -228,4 +225,3 @@ impl<'a> Lowering<'a> {
         self.plan.weights_bytes = at.next_multiple_of(page);
     }
 }
-

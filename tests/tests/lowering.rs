@@ -1,0 +1,92 @@
+//! Lowered fixtures: every kernel is valid, and the kernel interpreter walking the plan gives Hugging Face's numbers.
+
+use slmc_ir::interp::graph::GraphInterp;
+use slmc_ir::interp::plan::PlanInterp;
+use slmc_ir::kernel::verify::verify_kernel;
+use slmc_ir::target::known;
+use slmc_tests::compiled::{Compiled, compile};
+use slmc_tests::expected::{Expected, argmax, fixture, largest_difference, mean_kl};
+
+const FIXTURES: [&str; 3] = ["llama-tied", "llama-untied", "llama3-rope"];
+const F32: &str = "fold,share,quantize{body=f32,embed=f32,head=f32,kv=f32},fuse";
+const F16: &str = "fold,share,quantize{body=f16,embed=f16,head=f16},fuse";
+const Q4: &str = "fold,share,quantize,fuse";
+const Q8: &str = "fold,share,quantize{body=q8g32,embed=q8g32,head=q8g32},fuse";
+
+#[test]
+fn kernels_are_valid() {
+    for name in FIXTURES {
+        for target in known::known() {
+            for passes in [F32, F16, Q4, Q8] {
+                let c = compile(&fixture(name), &target, passes, 256, 64);
+                for (_, k) in c.lowered.kernels.kernels.iter() {
+                    if let Err(errors) = verify_kernel(k) {
+                        let list: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                        panic!("{name} {}: @{}:\n{}\n{k}", target.name, k.name, list.join("\n"));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn interpreter(c: &Compiled) -> PlanInterp<'_> {
+    PlanInterp::new(&c.lowered.plan, &c.lowered.kernels, &c.weights).unwrap_or_else(|e| panic!("{e}"))
+}
+
+#[test]
+fn f32_builds_give_the_reference_numbers_in_every_chunking() {
+    for name in FIXTURES {
+        let expected = Expected::read(name);
+        for target in known::known() {
+            let c = compile(&fixture(name), &target, F32, 256, 64);
+            let mut session = interpreter(&c);
+            let mut whole: Vec<Vec<f32>> = Vec::new();
+            for chunk in [64, 16, 7, 1] {
+                session.reset();
+                let logits = session.eval(&expected.input_ids, chunk, true).unwrap_or_else(|e| panic!("{name}: {e}"));
+                let d = largest_difference(&logits, &expected.logits);
+                assert!(d <= 2e-4, "{name} {} in chunks of {chunk}: logits differ by {d}", target.name);
+                if whole.is_empty() {
+                    whole = logits;
+                } else {
+                    let d = largest_difference(&logits, &whole);
+                    assert!(d <= 1e-4, "{name} {}: chunks of {chunk} and of 64 differ by {d}", target.name);
+                }
+            }
+            let mut next = argmax(&whole[whole.len() - 1]);
+            let mut greedy = Vec::new();
+            for _ in 0..expected.greedy.len() {
+                greedy.push(next);
+                let row = session.eval(&[next], 1, false).unwrap_or_else(|e| panic!("{name}: {e}"));
+                next = argmax(&row[0]);
+            }
+            assert_eq!(greedy, expected.greedy, "{name} {}", target.name);
+        }
+    }
+}
+
+#[test]
+fn quantized_builds_agree_with_the_graph_interpreter() {
+    for name in FIXTURES {
+        let expected = Expected::read(name);
+        for target in known::known() {
+            for passes in [F16, Q8, Q4] {
+                let c = compile(&fixture(name), &target, passes, 256, 64);
+                let mut oracle = GraphInterp::new(&c.model.graph, &c.model.checkpoint).unwrap_or_else(|e| panic!("{e}"));
+                let hidden = oracle.body(&expected.input_ids).unwrap_or_else(|e| panic!("{e}"));
+                let logits = oracle.head(&hidden).unwrap_or_else(|e| panic!("{e}"));
+                let logits: Vec<Vec<f32>> = logits.chunks_exact(c.lowered.plan.vocab as usize).map(<[f32]>::to_vec).collect();
+                let mut session = interpreter(&c);
+                for chunk in [64, 1] {
+                    session.reset();
+                    let found = session.eval(&expected.input_ids, chunk, true).unwrap_or_else(|e| panic!("{name}: {e}"));
+                    // Rounding of activations may fall to the other side in rare places; the distributions hardly move.
+                    let kl = mean_kl(&logits, &found);
+                    println!("{name} {} {passes} chunk {chunk}: {kl:e} {}", target.name, largest_difference(&found, &logits));
+                    assert!(kl <= 1e-3, "{name} {} {passes} in chunks of {chunk}: mean KL divergence {kl:e}", target.name);
+                }
+            }
+        }
+    }
+}
