@@ -5,6 +5,7 @@ pub mod bundle;
 pub mod engine;
 pub mod import;
 pub mod link;
+pub mod pipeline;
 pub mod stub;
 pub mod target;
 pub mod tokenizer;

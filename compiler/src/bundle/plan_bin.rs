@@ -39,8 +39,7 @@ pub fn feature_bits<S: AsRef<str>>(names: &[S]) -> Result<u64, Vec<String>> {
 /// [`BundleError::Plan`] if a number does not fit the format.
 pub fn write(plan: &Plan, code: &CodeIdentity, manifest: &Manifest, page_bytes: u32, threads: u32) -> Result<Vec<u8>, BundleError> {
     let bad = |detail: String| BundleError::Plan { detail };
-    let features =
-        feature_bits(&manifest.target.features).map_err(|names| bad(format!("no runtime check for CPU features {}", names.join(", "))))?;
+    let features = feature_bits(&manifest.target.features).map_err(|names| bad(format!("no runtime check for CPU features {}", names.join(", "))))?;
     let mut bindings = Vec::new();
     let mut lists = [const { Vec::new() }; list::COUNT];
     for (out, dispatches) in lists.iter_mut().zip([&plan.decode, &plan.prefill, &plan.head_one, &plan.head_many]) {
@@ -96,14 +95,8 @@ pub fn write(plan: &Plan, code: &CodeIdentity, manifest: &Manifest, page_bytes: 
         ..abi::PlanHeader::EMPTY
     };
     let [decode, chunk, head_one, head_rows] = &lists;
-    let parts = PlanParts {
-        header,
-        lists: [decode, chunk, head_one, head_rows],
-        bindings: &bindings,
-        kv_slots: &kv_slots,
-        files: &files,
-        hashes: &hashes,
-    };
+    let parts =
+        PlanParts { header, lists: [decode, chunk, head_one, head_rows], bindings: &bindings, kv_slots: &kv_slots, files: &files, hashes: &hashes };
     let mut out = vec![0; encoded_bytes(&parts)];
     encode(&parts, &mut out);
     Ok(out)

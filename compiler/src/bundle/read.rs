@@ -69,12 +69,8 @@ impl Bundle {
     pub fn verify(&self, depth: Depth, for_this_machine: bool) -> Result<(), BundleError> {
         let mut faults = Vec::new();
         self.check_listing(&mut faults);
-        let hashed: Vec<&FileEntry> = self
-            .manifest
-            .files
-            .iter()
-            .filter(|file| depth == Depth::Full || !(file.path == WEIGHTS || file.path == TOKENIZER))
-            .collect();
+        let hashed: Vec<&FileEntry> =
+            self.manifest.files.iter().filter(|file| depth == Depth::Full || !(file.path == WEIGHTS || file.path == TOKENIZER)).collect();
         faults.extend(hashed.par_iter().flat_map_iter(|file| self.check_hash(file)).collect::<Vec<_>>());
         if depth == Depth::BeforeLoad {
             for path in [WEIGHTS, TOKENIZER] {
@@ -144,9 +140,7 @@ impl Bundle {
         match fs::metadata(self.dir.join(&file.path)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Some(Fault::Missing { path: file.path.clone() }),
             Err(e) => Some(Fault::Io { path: file.path.clone(), detail: e.to_string() }),
-            Ok(meta) if meta.len() != file.bytes => {
-                Some(Fault::Size { path: file.path.clone(), found: meta.len(), expected: file.bytes })
-            }
+            Ok(meta) if meta.len() != file.bytes => Some(Fault::Size { path: file.path.clone(), found: meta.len(), expected: file.bytes }),
             Ok(_) => None,
         }
     }
@@ -181,8 +175,7 @@ impl Bundle {
         match symbols.and_then(|code| link::undefined_of_shared(&code).map_err(|e| e.to_string())) {
             Err(detail) => faults.push(Fault::Io { path: CODE.to_owned(), detail }),
             Ok(report) => {
-                let network: Vec<&str> =
-                    report.undefined.iter().map(String::as_str).filter(|s| link::libc_table::reaches_network(s)).collect();
+                let network: Vec<&str> = report.undefined.iter().map(String::as_str).filter(|s| link::libc_table::reaches_network(s)).collect();
                 if !network.is_empty() {
                     faults.push(Fault::Network { path: CODE.to_owned(), symbols: network.join(", ") });
                 }

@@ -42,13 +42,7 @@ pub enum PackError {
 ///
 /// # Errors
 /// The first failure of `fill` or of the system.
-pub fn write<F>(
-    file: File,
-    total_bytes: u64,
-    sections: &[Section<'_>],
-    fill: F,
-    progress: &mut dyn FnMut(u64),
-) -> Result<FileDigest, PackError>
+pub fn write<F>(file: File, total_bytes: u64, sections: &[Section<'_>], fill: F, progress: &mut dyn FnMut(u64)) -> Result<FileDigest, PackError>
 where
     F: Fn(usize, std::ops::Range<u32>, &mut [u8]) -> Result<(), String> + Sync,
 {

@@ -159,9 +159,33 @@ fn version(arch: Arch, on_x86: &'static str) -> &'static str {
 /// Whether a symbol is a way to a network: what the manifest's privacy section must not hold.
 pub fn reaches_network(symbol: &str) -> bool {
     const NETWORK: &[&str] = &[
-        "accept", "accept4", "bind", "connect", "freeaddrinfo", "getaddrinfo", "gethostbyaddr", "gethostbyname", "getnameinfo",
-        "getpeername", "getsockname", "getsockopt", "listen", "recv", "recvfrom", "recvmmsg", "recvmsg", "res_query", "res_search",
-        "send", "sendmmsg", "sendmsg", "sendto", "setsockopt", "shutdown", "socket", "socketpair",
+        "accept",
+        "accept4",
+        "bind",
+        "connect",
+        "freeaddrinfo",
+        "getaddrinfo",
+        "gethostbyaddr",
+        "gethostbyname",
+        "getnameinfo",
+        "getpeername",
+        "getsockname",
+        "getsockopt",
+        "listen",
+        "recv",
+        "recvfrom",
+        "recvmmsg",
+        "recvmsg",
+        "res_query",
+        "res_search",
+        "send",
+        "sendmmsg",
+        "sendmsg",
+        "sendto",
+        "setsockopt",
+        "shutdown",
+        "socket",
+        "socketpair",
     ];
     NETWORK.contains(&symbol)
 }

@@ -25,7 +25,7 @@ use libc_table::{Arch, Library};
 /// Code to be linked.
 #[derive(Debug, Clone, Copy)]
 pub struct CodeObject<'a> {
-    /// What it is, for messages and as its file name: `kernels`, `stub`.
+    /// What it is, for messages.
     pub name: &'a str,
     /// A relocatable ELF object.
     pub bytes: &'a [u8],
@@ -65,8 +65,8 @@ pub fn link_shared(linker: &Linker, objects: &[CodeObject<'_>], request: &LinkRe
 
     let dir = tempfile::Builder::new().prefix("slmc-link-").tempdir().map_err(|e| LinkError::io("a temporary folder", &e))?;
     let mut inputs = Vec::new();
-    for object in objects {
-        inputs.push(write(dir.path(), &format!("{}.o", object.name), object.bytes)?);
+    for (index, object) in objects.iter().enumerate() {
+        inputs.push(write(dir.path(), &format!("{index}.o"), object.bytes)?);
     }
     for Library { soname, functions } in &libraries {
         inputs.push(write(dir.path(), &format!("{soname}.so"), &elf_stub::shared_object(arch, soname, functions))?);

@@ -30,7 +30,11 @@ pub fn undefined_of_objects(objects: &[CodeObject<'_>]) -> Result<Vec<String>, L
             if name.is_empty() || symbol.is_local() {
                 continue;
             }
-            if symbol.is_undefined() { undefined.insert(name.to_owned()) } else { defined.insert(name.to_owned()) };
+            if symbol.is_undefined() {
+                undefined.insert(name.to_owned())
+            } else {
+                defined.insert(name.to_owned())
+            };
         }
     }
     Ok(undefined.difference(&defined).cloned().collect())
@@ -49,7 +53,11 @@ pub fn undefined_of_shared(bytes: &[u8]) -> Result<SymbolReport, LinkError> {
         if name.is_empty() {
             continue;
         }
-        if symbol.is_undefined() { undefined.insert(name.to_owned()) } else { exported.insert(name.to_owned()) };
+        if symbol.is_undefined() {
+            undefined.insert(name.to_owned())
+        } else {
+            exported.insert(name.to_owned())
+        };
     }
     Ok(SymbolReport { undefined: undefined.into_iter().collect(), exported: exported.into_iter().collect() })
 }

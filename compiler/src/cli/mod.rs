@@ -1,0 +1,79 @@
+//! The command line: one file per command, each with its arguments and its `run`.
+
+mod bench;
+mod compile;
+mod input;
+mod inspect;
+mod logits;
+mod opened;
+mod opt;
+mod passes;
+mod run;
+mod sampling;
+mod targets;
+mod verify;
+
+use clap::{Parser, Subcommand};
+
+use crate::report::Failure;
+
+/// Ahead-of-time compiler for small language models.
+#[derive(Debug, Parser)]
+#[command(name = "slmc", version, arg_required_else_help = true, subcommand_required = true)]
+#[command(after_help = "Start with:\n  slmc compile MODEL -o MODEL.slm\n  slmc run MODEL.slm")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Compile a checkpoint into a bundle for one device
+    Compile(Box<compile::Args>),
+    /// Answer a prompt or a chat, or converse
+    Run(run::Args),
+    /// Write the logits of token ids as safetensors
+    Logits(logits::Args),
+    /// Measure tokens per second
+    Bench(bench::Args),
+    /// Check every byte of a bundle against its manifest
+    Verify(verify::Args),
+    /// Say what is in a bundle or a checkpoint
+    Inspect(inspect::Args),
+    /// List the devices there are
+    Targets(targets::Args),
+    /// List the passes and phases of a compile
+    Passes(passes::Args),
+    /// Run passes over IR text
+    Opt(opt::Args),
+}
+
+impl Command {
+    /// Runs the command.
+    pub fn run(&self) -> Result<(), Failure> {
+        match self {
+            Self::Compile(args) => compile::run(args),
+            Self::Run(args) => run::run(args),
+            Self::Logits(args) => logits::run(args),
+            Self::Bench(args) => bench::run(args),
+            Self::Verify(args) => verify::run(args),
+            Self::Inspect(args) => inspect::run(args),
+            Self::Targets(args) => targets::run(args),
+            Self::Passes(args) => passes::run(args),
+            Self::Opt(args) => opt::run(args),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn arguments_are_sound() {
+        Cli::command().debug_assert();
+    }
+}

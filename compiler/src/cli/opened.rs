@@ -1,0 +1,60 @@
+//! Opening a bundle for the commands that run it: checked first, then loaded.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use slmc::bundle::{Bundle, Depth};
+use slmc::engine::{Engine, EngineError, EngineOptions};
+use slmc_runtime_stub::fault::Code;
+
+use crate::report::Failure;
+
+/// A bundle that was checked, and its code, loaded.
+pub struct Opened {
+    /// The bundle.
+    pub bundle: Bundle,
+    /// A model with one session.
+    pub engine: Engine,
+}
+
+impl Opened {
+    /// Checks everything but weights and tokenizer, then lets the stub check these and opens a session.
+    pub fn open(dir: &Path, threads: Option<u32>) -> Result<Self, Failure> {
+        let bundle = Bundle::open(dir)?;
+        bundle.verify(Depth::BeforeLoad, true)?;
+        let options = EngineOptions { threads: threads.unwrap_or(0), cache_dir: stamp_folder(), ..EngineOptions::default() };
+        let engine = Engine::open(dir, &options)?;
+        Ok(Self { bundle, engine })
+    }
+
+    /// Fails unless `tokens` more than `held` fit the context.
+    pub fn check_room(&self, tokens: usize) -> Result<(), Failure> {
+        let context = self.engine.info().context;
+        if tokens <= context as usize {
+            return Ok(());
+        }
+        let failure = Failure::new(format_args!("{tokens} tokens do not fit the bundle's context of {context}"));
+        Err(failure.hint("give less text, or compile with a larger --ctx"))
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        let is_too_long = error.is(Code::Buffer) || error.is(Code::ContextFull);
+        let failure = Self::new(error);
+        if is_too_long {
+            failure.hint("the text is longer than the bundle's context holds: give less, or compile with a larger --ctx")
+        } else {
+            failure
+        }
+    }
+}
+
+/// Where stamps of verified bundles are kept, so that a bundle is hashed once: the user's cache folder, if there is one.
+fn stamp_folder() -> Option<PathBuf> {
+    let given = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache = given("XDG_CACHE_HOME").or_else(|| Some(given("HOME")?.join(".cache")))?;
+    let folder = cache.join("slmc").join("stamps");
+    std::fs::create_dir_all(&folder).ok()?;
+    Some(folder)
+}

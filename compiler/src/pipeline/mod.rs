@@ -1,0 +1,222 @@
+//! A compile from end to end: checkpoint in, bundle out.
+//!
+//! The phases run in the order of [`phase::PHASES`]; each is timed and, on request, dumped. Nothing here prints: what a
+//! caller wants to show goes through [`Progress`] and [`CompileReport`]. A failure at any point leaves the target of the
+//! compile as it was.
+
+mod card;
+mod code;
+mod dump;
+mod error;
+mod memory;
+mod options;
+mod pack;
+pub mod phase;
+mod report;
+mod write;
+
+use std::time::Instant;
+
+use slmc_ir::diag::{Verified, VerifyError};
+use slmc_ir::graph::Graph;
+use slmc_ir::kernel::{KernelModule, verify_module};
+use slmc_ir::plan::{Plan, print_lowered, verify_plan};
+use slmc_passes::graph::GRAPH_PASSES;
+use slmc_passes::kernel;
+use slmc_passes::lower::{self, Lowered};
+use slmc_passes::manager::{self, Drive, PassCx, PassSpec, Phase};
+
+use crate::bundle::{Stage, stage};
+use crate::import::{self, ImportOptions, Imported};
+use crate::tokenizer::CompiledTokenizer;
+
+pub use error::CompileError;
+pub use memory::{MemoryPlan, human};
+pub use options::{CompileOptions, name_matches, parse_quant, quantize_spec};
+pub use phase::{PhaseTime, Progress, Silent};
+pub use report::{CompileReport, Outcome};
+
+use dump::Dumper;
+use phase::Timer;
+
+/// Compiles a checkpoint into a bundle, or up to the phase after which to stop.
+///
+/// # Errors
+/// Everything that is wrong with the first phase that fails.
+pub fn compile(options: &CompileOptions, progress: &dyn Progress) -> Result<Outcome, CompileError> {
+    match options.threads {
+        None => compile_here(options, progress),
+        Some(threads) => {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build();
+            let pool = pool.map_err(|e| CompileError::Threads { threads, detail: e.to_string() })?;
+            pool.install(|| compile_here(options, progress))
+        }
+    }
+}
+
+fn compile_here(options: &CompileOptions, progress: &dyn Progress) -> Result<Outcome, CompileError> {
+    let quantize = quantize_spec(options)?;
+    let stop = options.stop_after.as_deref();
+    if let Some(name) = stop {
+        phase::check(name)?;
+    }
+    let needs_code = stop.is_none_or(|name| phase::index(name) >= phase::index("codegen"));
+    let backend = if needs_code { Some(code::backend(options)?) } else { None };
+    if stop.is_none() {
+        stage::check_target(&options.output, options.force)?;
+    }
+    let mut timer = Timer::new(progress);
+    let mut dumper = Dumper::new(options.dump_ir.as_deref())?;
+    let stopped = |timer: Timer<'_>, phase: &str, warnings: &[String]| {
+        Ok(Outcome::Stopped { after: phase.to_owned(), times: timer.finish(), warnings: warnings.to_vec() })
+    };
+
+    let mut imported = timer.run("import", phase::checkpoint_bytes(&options.model), |tick| import_checkpoint(options, tick))?;
+    let mut warnings: Vec<String> = imported.warnings.iter().map(ToString::to_string).collect();
+    dumper.text("import", &imported.graph.to_string())?;
+    if stop == Some("import") {
+        return stopped(timer, "import", &warnings);
+    }
+
+    let specs = pass_list(quantize);
+    let ran = run_graph_passes(&mut imported.graph, &specs, options, &mut dumper, &mut timer)?;
+    if let Some(name) = stop.filter(|name| ran.stopped_at(name)) {
+        return stopped(timer, name, &warnings);
+    }
+
+    let Lowered { mut kernels, mut plan } = timer.run("lower", None, |_| lower::lower(&imported.graph, &options.target.target))?;
+    dumper.text("lower", &kernels.to_string())?;
+    if stop == Some("lower") {
+        return stopped(timer, "lower", &warnings);
+    }
+    timer.run("legalize", None, |_| kernel::legalize::legalize(&mut kernels, &options.target.target));
+    dumper.text("legalize", &kernels.to_string())?;
+    if stop == Some("legalize") {
+        return stopped(timer, "legalize", &warnings);
+    }
+    timer.run("memory", None, |_| slmc_passes::memory::plan(&mut plan));
+    dumper.text("memory", &print_lowered(&kernels, &plan))?;
+    if stop == Some("memory") {
+        return stopped(timer, "memory", &warnings);
+    }
+    let verified = timer.run("verify", None, |_| verify(&kernels, &plan))?;
+    if stop == Some("verify") {
+        return stopped(timer, "verify", &warnings);
+    }
+
+    let backend = backend.ok_or_else(|| CompileError::Threads { threads: 0, detail: "no back end was chosen".to_owned() })?;
+    let emitted = timer.run("codegen", None, |_| code::emit(backend, verified, options, dumper.is_on()))?;
+    if let Some(listing) = &emitted.listing {
+        dumper.file("codegen", "s", listing)?;
+    }
+    if stop == Some("codegen") {
+        return stopped(timer, "codegen", &warnings);
+    }
+    let (linked, linker) = timer.run("link", None, |_| code::link(&emitted, options))?;
+    if stop == Some("link") {
+        return stopped(timer, "link", &warnings);
+    }
+
+    let tokenizer = timer.run("tokenizer", None, |_| compile_tokenizer(options, plan.vocab, &mut warnings))?;
+    let memory = MemoryPlan::of(&plan, linked.bytes.len() as u64, tokenizer.as_ref().map_or(0, |t| t.bytes().len() as u64));
+    memory.check(&options.target.target)?;
+    let stage = Stage::begin(&options.output, options.force)?;
+    let weights = timer.run("pack", Some(plan.weights_bytes), |tick| pack::weights(&stage, &imported, &plan, tick))?;
+    let parts = write::Parts {
+        options,
+        imported: &imported,
+        plan: &plan,
+        identity: &emitted.identity,
+        backend: backend.name(),
+        linked: &linked,
+        linker: &linker,
+        tokenizer: tokenizer.as_ref(),
+        weights: &weights,
+        memory: &memory,
+        passes: &specs,
+    };
+    let manifest = timer.run("write", None, |_| write::bundle(stage, &parts))?;
+    Ok(Outcome::Written(Box::new(CompileReport::new(options, manifest, memory, timer.finish(), warnings))))
+}
+
+/// The witness without which no code is generated.
+fn verify<'k>(kernels: &'k KernelModule, plan: &Plan) -> Result<Verified<'k, KernelModule>, CompileError> {
+    let faults = |faults: Vec<VerifyError>| CompileError::Kernels { faults: faults.iter().map(ToString::to_string).collect() };
+    let verified = verify_module(kernels).map_err(faults)?;
+    verify_plan(plan, kernels).map_err(faults)?;
+    Ok(verified)
+}
+
+fn import_checkpoint(options: &CompileOptions, tick: &(dyn Fn(u64) + Sync)) -> Result<Imported, CompileError> {
+    let import_options = ImportOptions { name: options.name.clone(), ctx: options.ctx, chunk: options.chunk, progress: tick };
+    Ok(import::import(&options.model, &import_options)?)
+}
+
+/// The graph passes of a compile.
+fn pass_list(quantize: PassSpec) -> Vec<PassSpec> {
+    let mut specs = PassSpec::list(manager::GRAPH_PIPELINE);
+    for spec in &mut specs {
+        if spec.name == quantize.name {
+            *spec = quantize.clone();
+        }
+    }
+    specs
+}
+
+/// Whether and where the graph passes stopped.
+struct Ran(Option<String>);
+
+impl Ran {
+    fn stopped_at(&self, name: &str) -> bool {
+        self.0.as_deref() == Some(name)
+    }
+}
+
+fn run_graph_passes(
+    graph: &mut Graph,
+    specs: &[PassSpec],
+    options: &CompileOptions,
+    dumper: &mut Dumper<'_>,
+    timer: &mut Timer<'_>,
+) -> Result<Ran, CompileError> {
+    let start = Instant::now();
+    let clock = || start.elapsed();
+    let mut cx = PassCx::new(&options::name_matches, &clock);
+    cx.target = Some(&options.target.target);
+    let mut dump_fault = None;
+    let mut observe = |phase: Phase<'_>| {
+        let result = match phase.text {
+            Some(text) => dumper.text(phase.name, text),
+            None => dumper.unchanged(phase.name),
+        };
+        if let Err(fault) = result {
+            dump_fault.get_or_insert(fault);
+        }
+    };
+    let stop_after = options.stop_after.as_deref().filter(|name| specs.iter().any(|spec| spec.name == *name));
+    let observe: Option<&mut dyn FnMut(Phase<'_>)> = if options.dump_ir.is_some() { Some(&mut observe) } else { None };
+    let mut drive = Drive { observe, first_index: 1, stop_after };
+    let report = manager::run(graph, specs, GRAPH_PASSES, &mut cx, &mut drive)?;
+    if let Some(fault) = dump_fault {
+        return Err(fault);
+    }
+    for pass in &report.times {
+        timer.add(pass.name, pass.run + pass.verify);
+    }
+    Ok(Ran(stop_after.filter(|_| report.stopped).map(str::to_owned)))
+}
+
+fn compile_tokenizer(options: &CompileOptions, vocab: u32, warnings: &mut Vec<String>) -> Result<Option<CompiledTokenizer>, CompileError> {
+    if !options.model.join("tokenizer.json").exists() {
+        warnings.push("no tokenizer.json: the bundle takes and gives token ids only".to_owned());
+        return Ok(None);
+    }
+    let tokenizer = CompiledTokenizer::from_dir(&options.model)?;
+    if tokenizer.vocab_size() > vocab {
+        return Err(CompileError::Vocabulary { tokenizer: tokenizer.vocab_size(), model: vocab });
+    }
+    if let Some(why) = options::no_chat(tokenizer.chat()) {
+        warnings.push(format!("chats cannot be prompted: {why}"));
+    }
+    Ok(Some(tokenizer))
+}

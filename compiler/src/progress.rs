@@ -1,0 +1,82 @@
+//! Progress of a compile: bars on a terminal, one line a phase elsewhere, nothing with `--quiet`. All on standard error.
+
+use std::io::{self, IsTerminal as _};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use slmc::pipeline::Progress;
+
+use crate::report::note;
+
+/// Bars for phases of which the number of bytes is known, spinners for others.
+pub struct Bars {
+    bar: Mutex<Option<ProgressBar>>,
+}
+
+/// A line for each phase when it is done.
+pub struct Lines;
+
+/// How a phase's time is written: `3.21 s`, `45 ms`.
+pub fn seconds(time: Duration) -> String {
+    if time >= Duration::from_secs(1) { format!("{:.2} s", time.as_secs_f64()) } else { format!("{} ms", time.as_millis()) }
+}
+
+/// What fits where standard error goes; `None` for nothing.
+pub fn for_stderr(quiet: bool) -> Box<dyn Progress> {
+    if quiet {
+        Box::new(slmc::pipeline::Silent)
+    } else if io::stderr().is_terminal() {
+        Box::new(Bars { bar: Mutex::new(None) })
+    } else {
+        Box::new(Lines)
+    }
+}
+
+impl Bars {
+    fn with(&self, act: impl FnOnce(&mut Option<ProgressBar>)) {
+        if let Ok(mut bar) = self.bar.lock() {
+            act(&mut bar);
+        }
+    }
+}
+
+impl Progress for Bars {
+    fn begin(&self, phase: &str, total: Option<u64>) {
+        let (bar, template) = match total {
+            Some(total) => (ProgressBar::new(total), "{msg:>10} [{bar:40}] {bytes}/{total_bytes} {eta}"),
+            None => (ProgressBar::new_spinner(), "{msg:>10} {spinner}"),
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_message(phase.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(100));
+        self.with(|slot| *slot = Some(bar));
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.with(|slot| {
+            if let Some(bar) = slot {
+                bar.inc(bytes);
+            }
+        });
+    }
+
+    fn end(&self, phase: &str, time: Duration) {
+        self.with(|slot| {
+            if let Some(bar) = slot.take() {
+                bar.finish_and_clear();
+            }
+        });
+        note(format_args!("{phase:>10} {}", seconds(time)));
+    }
+}
+
+impl Progress for Lines {
+    fn begin(&self, _phase: &str, _total: Option<u64>) {}
+    fn advance(&self, _bytes: u64) {}
+    fn end(&self, phase: &str, time: Duration) {
+        note(format_args!("{phase:>10} {}", seconds(time)));
+    }
+}
