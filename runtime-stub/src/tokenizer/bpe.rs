@@ -141,9 +141,12 @@ impl Tokenizer<'_> {
         if scratch.len() < needed || word.len() >= (NONE / 4) as usize {
             return Err(EncodeError::Scratch { needed });
         }
-        let (ids, rest) = scratch.split_at_mut(word.len());
-        let (previous, rest) = rest.split_at_mut(word.len());
-        let (next, heap) = rest.split_at_mut(word.len());
+        let lists = scratch.split_at_mut_checked(word.len()).and_then(|(ids, rest)| {
+            let (previous, rest) = rest.split_at_mut_checked(word.len())?;
+            let (next, heap) = rest.split_at_mut_checked(word.len())?;
+            Some((ids, previous, next, heap))
+        });
+        let (ids, previous, next, heap) = lists.ok_or(EncodeError::Scratch { needed })?;
         let mut symbols = Symbols { ids, previous, next, heap, len: 0 };
         let mut count = 0;
         for &byte in word {

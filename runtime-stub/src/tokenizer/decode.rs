@@ -125,7 +125,7 @@ pub(super) fn append(out: &mut [u8], at: usize, bytes: &[u8]) -> usize {
     let end = at.saturating_add(bytes.len());
     match out.get_mut(at..end) {
         Some(room) => {
-            room.copy_from_slice(bytes);
+            room.iter_mut().zip(bytes).for_each(|(slot, &byte)| *slot = byte);
             end
         }
         None => at,

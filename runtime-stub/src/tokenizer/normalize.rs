@@ -100,12 +100,24 @@ impl Tokenizer<'_> {
         let count = compose(tables, points);
         let mut len = 0;
         for &point in points.iter().take(count) {
-            let mut utf8 = [0; 4];
-            let piece = char::from_u32(point).unwrap_or(char::REPLACEMENT_CHARACTER).encode_utf8(&mut utf8).as_bytes();
-            bytes.get_mut(len..len + piece.len()).ok_or(short)?.copy_from_slice(piece);
-            len += piece.len();
+            let (utf8, width) = utf8(point);
+            for &byte in utf8.iter().take(width) {
+                *bytes.get_mut(len).ok_or(short)? = byte;
+                len += 1;
+            }
         }
         Ok(len)
+    }
+}
+
+/// The bytes of a code point and their number.
+fn utf8(point: u32) -> ([u8; 4], usize) {
+    let tail = |shift: u32| 0x80 | (point >> shift & 0x3f) as u8;
+    match point {
+        0..=0x7f => ([point as u8, 0, 0, 0], 1),
+        0x80..=0x7ff => ([0xc0 | (point >> 6) as u8, tail(0), 0, 0], 2),
+        0x800..=0xffff => ([0xe0 | (point >> 12) as u8, tail(6), tail(0), 0], 3),
+        _ => ([0xf0 | (point >> 18 & 7) as u8, tail(12), tail(6), tail(0)], 4),
     }
 }
 
@@ -142,18 +154,26 @@ fn decompose(tables: Tables<'_>, text: &[u8], out: &mut [u32]) -> Option<usize> 
 
 /// Orders each run of combining marks by class, keeping the order within a class. `spare` must be as long as the longest long run.
 fn order(tables: Tables<'_>, points: &mut [u32], spare: &mut [u32]) -> Option<()> {
-    for run in points.chunk_by_mut(|&a, &b| tables.combining_class(a) != 0 && tables.combining_class(b) != 0) {
+    let mut start = 0;
+    while start < points.len() {
+        let marks = points.iter().skip(start).take_while(|&&point| tables.combining_class(point) != 0).count();
+        let end = start + marks.max(1);
+        let run = points.get_mut(start..end)?;
+        start = end;
         if run.len() <= SHORT_RUN {
             for sorted in 1..run.len() {
                 let mut i = sorted;
-                while i > 0 && ordered_after(tables, run, i) {
-                    run.swap(i - 1, i);
+                while let Some([before, mark]) = i.checked_sub(1).and_then(|first| run.get_mut(first..=i)) {
+                    if tables.combining_class(*before) <= tables.combining_class(*mark) {
+                        break;
+                    }
+                    core::mem::swap(before, mark);
                     i -= 1;
                 }
             }
         } else {
             let copy = spare.get_mut(..run.len())?;
-            copy.copy_from_slice(run);
+            copy.iter_mut().zip(run.iter()).for_each(|(slot, &point)| *slot = point);
             let mut slots = run.iter_mut();
             for class in 1..=255 {
                 for &point in copy.iter().filter(|&&p| tables.combining_class(p) == class) {
@@ -163,14 +183,6 @@ fn order(tables: Tables<'_>, points: &mut [u32], spare: &mut [u32]) -> Option<()
         }
     }
     Some(())
-}
-
-/// True when the mark before `i` belongs behind it.
-fn ordered_after(tables: Tables<'_>, run: &[u32], i: usize) -> bool {
-    match (run.get(i.wrapping_sub(1)), run.get(i)) {
-        (Some(&before), Some(&mark)) => tables.combining_class(before) > tables.combining_class(mark),
-        _ => false,
-    }
 }
 
 /// Composes in place and returns the new number of code points.

@@ -71,7 +71,7 @@ impl StopMatcher {
         let end = start.saturating_add(stop.len());
         let room = self.text.get_mut(start..end).ok_or(StopError::TooLong)?;
         *self.ends.get_mut(self.count).ok_or(StopError::TooMany)? = end as u16;
-        room.copy_from_slice(stop);
+        room.iter_mut().zip(stop).for_each(|(slot, &byte)| *slot = byte);
         self.count += 1;
         Ok(())
     }
@@ -107,7 +107,12 @@ impl StopMatcher {
             let keep = (0..self.count).map(|i| overlap(held, self.stop(i))).max().unwrap_or(0);
             let sure = held.len() - keep;
             written = append(out, written, held.get(..sure).unwrap_or(&[]));
-            self.held.copy_within(sure..self.len, 0);
+            for i in 0..if sure > 0 { keep } else { 0 } {
+                let byte = self.held.get(sure + i).copied().unwrap_or(0);
+                if let Some(slot) = self.held.get_mut(i) {
+                    *slot = byte;
+                }
+            }
             self.len = keep;
         }
         StopStep { written, stopped: None }
