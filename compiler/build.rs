@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 
 /// Triples that the stub's platform layer supports.
-const TRIPLES: [&str; 4] =
-    ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "aarch64-linux-android", "x86_64-linux-android"];
+const TRIPLES: [&str; 4] = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "aarch64-linux-android", "x86_64-linux-android"];
 
 /// Settings of the outer build that must not reach the inner one.
 const OUTER: [&str; 9] = [

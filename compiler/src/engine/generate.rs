@@ -27,13 +27,7 @@ pub struct GenerateOptions {
 impl Default for GenerateOptions {
     /// Greedy, without limits but the context and the model's own end.
     fn default() -> Self {
-        Self {
-            sampling: Sampling::GREEDY,
-            max_tokens: 0,
-            ignore_eos: false,
-            show_special: false,
-            stops: Vec::new(),
-        }
+        Self { sampling: Sampling::GREEDY, max_tokens: 0, ignore_eos: false, show_special: false, stops: Vec::new() }
     }
 }
 

@@ -18,7 +18,7 @@ use slmc_runtime_stub::capi::types::{ChatMessage, Error};
 use slmc_runtime_stub::capi::{model, session, text};
 
 pub use error::EngineError;
-pub use generate::{GenerateOptions, GenerateError};
+pub use generate::{GenerateError, GenerateOptions};
 pub use slmc_runtime_stub::capi::types::{GeneratedInfo, Info};
 pub use slmc_runtime_stub::generate::{End, NO_TOKEN};
 pub use slmc_runtime_stub::sample::Sampling;
@@ -92,8 +92,7 @@ impl Engine {
     /// [`EngineError`]; what the stub refuses names file, expected and found.
     pub fn open(dir: &Path, options: &EngineOptions) -> Result<Self, EngineError> {
         // An absolute path, as the loader would search a bare name elsewhere.
-        let dir = std::fs::canonicalize(dir)
-            .map_err(|source| EngineError::Folder { path: dir.to_owned(), source })?;
+        let dir = std::fs::canonicalize(dir).map_err(|source| EngineError::Folder { path: dir.to_owned(), source })?;
         // SAFETY: the library is a bundle's code, says the caller by opening it.
         let functions = unsafe { Functions::load(&dir.join(LIBRARY))? };
         let c_dir = c_path(&dir, "the path of the bundle")?;
@@ -109,9 +108,7 @@ impl Engine {
         let cache = cache.as_ref().map_or(ptr::null(), |dir| dir.as_ptr());
         check("slm_open", |error| {
             // SAFETY: the strings end with zeros, and the places are writable.
-            unsafe {
-                (shared.functions.slm_open)(c_dir.as_ptr(), cache, flags, options.threads, &mut shared.model, error)
-            }
+            unsafe { (shared.functions.slm_open)(c_dir.as_ptr(), cache, flags, options.threads, &mut shared.model, error) }
         })?;
         check("slm_session_open", |error| {
             // SAFETY: the model is open.
@@ -159,18 +156,7 @@ impl Engine {
         // A token has at least one byte, apart from the frame; a longer answer is asked for again.
         grown("slm_tokenize", text.len() + 16, |ids: &mut [u32], count, error| {
             // SAFETY: pointers with their lengths, and an open session.
-            unsafe {
-                (functions.slm_tokenize)(
-                    session,
-                    text.as_ptr().cast(),
-                    text.len(),
-                    flags,
-                    ids.as_mut_ptr(),
-                    ids.len(),
-                    count,
-                    error,
-                )
-            }
+            unsafe { (functions.slm_tokenize)(session, text.as_ptr().cast(), text.len(), flags, ids.as_mut_ptr(), ids.len(), count, error) }
         })
     }
 
@@ -183,18 +169,7 @@ impl Engine {
         let (functions, session) = self.raw();
         let bytes = grown("slm_detokenize", ids.len() * 8 + 64, |bytes: &mut [u8], count, error| {
             // SAFETY: pointers with their lengths, and an open session.
-            unsafe {
-                (functions.slm_detokenize)(
-                    session,
-                    ids.as_ptr(),
-                    ids.len(),
-                    flags,
-                    bytes.as_mut_ptr().cast(),
-                    bytes.len(),
-                    count,
-                    error,
-                )
-            }
+            unsafe { (functions.slm_detokenize)(session, ids.as_ptr(), ids.len(), flags, bytes.as_mut_ptr().cast(), bytes.len(), count, error) }
         })?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
@@ -204,36 +179,19 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Call`], [`EngineError::ZeroByte`].
     pub fn chat_prompt(&mut self, chat: &[(&str, &str)], answer_head: bool) -> Result<Vec<u32>, EngineError> {
-        let roles = chat
-            .iter()
-            .map(|(role, _)| CString::new(*role).map_err(|_| EngineError::ZeroByte { what: "a role" }))
-            .collect::<Result<Vec<_>, _>>()?;
+        let roles =
+            chat.iter().map(|(role, _)| CString::new(*role).map_err(|_| EngineError::ZeroByte { what: "a role" })).collect::<Result<Vec<_>, _>>()?;
         let messages: Vec<ChatMessage> = chat
             .iter()
             .zip(&roles)
-            .map(|((_, content), role)| ChatMessage {
-                role: role.as_ptr(),
-                content: content.as_ptr().cast(),
-                content_bytes: content.len(),
-            })
+            .map(|((_, content), role)| ChatMessage { role: role.as_ptr(), content: content.as_ptr().cast(), content_bytes: content.len() })
             .collect();
         let flags = if answer_head { 0 } else { text::NO_ANSWER_HEAD };
         let guess = chat.iter().map(|(_, content)| content.len() + 16).sum::<usize>() + 64;
         let (functions, session) = self.raw();
         grown("slm_chat_prompt", guess, |ids: &mut [u32], count, error| {
             // SAFETY: pointers with their lengths; roles and contents live until the end of this function.
-            unsafe {
-                (functions.slm_chat_prompt)(
-                    session,
-                    messages.as_ptr(),
-                    messages.len(),
-                    flags,
-                    ids.as_mut_ptr(),
-                    ids.len(),
-                    count,
-                    error,
-                )
-            }
+            unsafe { (functions.slm_chat_prompt)(session, messages.as_ptr(), messages.len(), flags, ids.as_mut_ptr(), ids.len(), count, error) }
         })
     }
 
@@ -272,9 +230,7 @@ impl Engine {
     pub fn sample(&mut self, sampling: &Sampling) -> Result<u32, EngineError> {
         let mut id = 0;
         // SAFETY: an open session, readable parameters, a writable place.
-        self.call("slm_sample", |functions, session, error| unsafe {
-            (functions.slm_sample)(session, sampling, &mut id, error)
-        })?;
+        self.call("slm_sample", |functions, session, error| unsafe { (functions.slm_sample)(session, sampling, &mut id, error) })?;
         Ok(id)
     }
 
@@ -284,9 +240,7 @@ impl Engine {
     /// [`EngineError::Call`].
     pub fn set_chunk(&mut self, chunk: u32) -> Result<(), EngineError> {
         // SAFETY: an open session.
-        self.call("slm_set_chunk", |functions, session, error| unsafe {
-            (functions.slm_set_chunk)(session, chunk, error)
-        })
+        self.call("slm_set_chunk", |functions, session, error| unsafe { (functions.slm_set_chunk)(session, chunk, error) })
     }
 
     /// Forgets all tokens.
@@ -304,9 +258,7 @@ impl Engine {
     /// [`EngineError::Call`].
     pub fn rewind(&mut self, position: u32) -> Result<(), EngineError> {
         // SAFETY: an open session.
-        self.call("slm_rewind", |functions, session, error| unsafe {
-            (functions.slm_rewind)(session, position, error)
-        })
+        self.call("slm_rewind", |functions, session, error| unsafe { (functions.slm_rewind)(session, position, error) })
     }
 
     /// Tokens in the cache.
@@ -316,9 +268,7 @@ impl Engine {
     pub fn position(&self) -> Result<u32, EngineError> {
         let mut position = 0;
         // SAFETY: an open session, a writable place.
-        self.call("slm_position", |functions, session, error| unsafe {
-            (functions.slm_position)(session, &mut position, error)
-        })?;
+        self.call("slm_position", |functions, session, error| unsafe { (functions.slm_position)(session, &mut position, error) })?;
         Ok(position)
     }
 
@@ -329,9 +279,7 @@ impl Engine {
     pub fn timings(&self) -> Result<Timings, EngineError> {
         let mut timings = Timings::default();
         // SAFETY: an open session, a writable place.
-        self.call("slm_timings", |functions, session, error| unsafe {
-            (functions.slm_timings)(session, &mut timings, error)
-        })?;
+        self.call("slm_timings", |functions, session, error| unsafe { (functions.slm_timings)(session, &mut timings, error) })?;
         Ok(timings)
     }
 
@@ -346,11 +294,7 @@ impl Engine {
         (&self.shared.functions, self.shared.session)
     }
 
-    fn call(
-        &self,
-        function: &'static str,
-        call: impl FnOnce(&Functions, *mut RawSession, *mut Error) -> i32,
-    ) -> Result<(), EngineError> {
+    fn call(&self, function: &'static str, call: impl FnOnce(&Functions, *mut RawSession, *mut Error) -> i32) -> Result<(), EngineError> {
         let (functions, session) = self.raw();
         check(function, |error| call(functions, session, error))
     }
