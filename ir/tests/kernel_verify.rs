@@ -64,6 +64,8 @@ fn signature() {
     refused(&with(&|k| k.name = "a b".into()), "signature", "`a b` is not an identifier");
     refused(&with(&|k| k.grid[1] = 0), "signature", "an axis of 0 tiles");
     refused(&with(&|k| k.lanes = 0), "signature", "0 invocations");
+    refused(&with(&|k| k.lanes = 1025), "signature", "1025 invocations");
+    refused(&with(&|k| buffer(k, 2, &|b| b.len = 1 << 19)), "signature", "arrays take 2097152 bytes");
     refused(&with(&|k| k.bounds.t = (0, 4)), "signature", "bounds 0..4");
     refused(&with(&|k| k.bounds.p = (5, 4)), "signature", "bounds 5..4");
     refused(&with(&|k| k.bounds.row = (0, u32::MAX)), "signature", "most is 4294967295");

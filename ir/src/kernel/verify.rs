@@ -4,7 +4,7 @@
 //! Rules, by the name that stands in messages:
 //! - `signature`: the name is an identifier; grid, lanes and bounds are at least 1 and in order; parameters come before other
 //!   buffers; buffer names are unique; elements have a memory form; alignments are powers of two; `ROW` and `P` leave room for
-//!   `T` in 32 bits; workgroup buffers only with more than one lane.
+//!   `T` in 32 bits; workgroup buffers only with more than one lane, at most 1024; at most 1 MiB of private and workgroup arrays.
 //! - `scope`: every id exists; values and variables are used only after their definition, in its block or blocks nested there.
 //! - `once`: every value is defined by exactly one statement, a pure one by `let`; every variable is declared exactly once.
 //! - `type`: operand and result types are those the documentation of [`Expr`](super::Expr) and [`Stmt`](super::Stmt) states;

@@ -31,6 +31,12 @@ pub(super) fn check_structure(kernel: &Kernel) -> Vec<VerifyError> {
     errors
 }
 
+/// Invocations of a workgroup, at most.
+const MOST_LANES: u32 = 1024;
+
+/// Bytes of private and workgroup arrays together, at most: they live on a thread's stack.
+const MOST_LOCAL: u64 = 1 << 20;
+
 struct Walk<'k> {
     kernel: &'k Kernel,
     faults: Faults<'k>,
@@ -56,8 +62,13 @@ impl Walk<'_> {
         if k.grid.contains(&0) {
             fault("grid", format!("{:?} has an axis of 0 tiles; at least 1", k.grid));
         }
-        if k.lanes == 0 {
-            fault("lanes", "0 invocations; at least 1".into());
+        if k.lanes == 0 || k.lanes > MOST_LANES {
+            fault("lanes", format!("{} invocations; 1 to {MOST_LANES}", k.lanes));
+        }
+        let local = k.buffers.iter().filter(|(_, b)| b.space != Space::Param);
+        let local = local.fold(0u64, |sum, (_, b)| sum.saturating_add(u64::from(b.len) * u64::from(b.elem.bytes())));
+        if local > MOST_LOCAL {
+            fault("buffers", format!("private and workgroup arrays take {local} bytes; at most {MOST_LOCAL}, bind scratch memory instead"));
         }
         for (name, (low, high), least) in [("t", k.bounds.t, 1), ("p", k.bounds.p, 0), ("row", k.bounds.row, 0)] {
             if low > high || low < least {
