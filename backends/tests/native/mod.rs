@@ -54,7 +54,7 @@ impl Native {
     }
 
     /// The first `n` bytes of the code header.
-    #[allow(dead_code, reason = "the gate does not look at the header")]
+    #[allow(dead_code, reason = "not every user looks at the header")]
     pub fn header(&self, n: usize) -> Vec<u8> {
         // SAFETY: the caller emitted a header of at least n bytes, and the library stays loaded as long as `self`.
         unsafe { std::slice::from_raw_parts(self.header, n) }.to_vec()
