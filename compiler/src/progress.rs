@@ -1,4 +1,5 @@
-//! Progress of a compile: bars on a terminal, one line a phase elsewhere, nothing with `--quiet`. All on standard error.
+//! Progress of a compile: bars on a terminal, one line a phase elsewhere, nothing with `--quiet`. All on standard error; the table
+//! of times is part of the compile's report.
 
 use std::io::{self, IsTerminal as _};
 use std::sync::Mutex;
@@ -63,13 +64,12 @@ impl Progress for Bars {
         });
     }
 
-    fn end(&self, phase: &str, time: Duration) {
+    fn end(&self, _phase: &str, _time: Duration) {
         self.with(|slot| {
             if let Some(bar) = slot.take() {
                 bar.finish_and_clear();
             }
         });
-        note(format_args!("{phase:>10} {}", seconds(time)));
     }
 }
 
