@@ -1,4 +1,4 @@
-//! See README.md.
+#![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
 
 pub mod bundle;
