@@ -94,7 +94,7 @@ fn open(kernels: Kernels, dir: &CStr, cache_dir: Option<&CStr>, flags: u32, thre
     let memory = |errno| Fault::system(Code::Memory, "model", "no memory", errno);
     let bundle = Owned::new(Opened::open_files(dir, kernels)?).map_err(memory)?;
     // SAFETY: the bundle does not move, and `Model` drops what borrows it first.
-    let borrowed: &'static Bundle = unsafe { &*(&raw const *bundle) };
+    let borrowed: &'static Bundle = unsafe { core::mem::transmute::<&Bundle, &'static Bundle>(&bundle) };
     let wish = Wish { cache_dir, rehash: flags & VERIFY_ALWAYS != 0, refuse_uncached: flags & REFUSE_UNCACHED != 0 };
     let opened = Opened::open(borrowed, kernels, OpenOptions { threads, wish })?;
     Owned::new(Model { opened, sessions: AtomicU32::new(0), _bundle: bundle }).map_err(memory)
