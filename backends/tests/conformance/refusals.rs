@@ -23,7 +23,7 @@ fn unsupported_names_everything() {
     let mut module = module();
     let mut b = KernelBuilder::new("hard", BOUNDS, [1, 1, 1]);
     let data = b.param("data", Type::scalar(Scalar::U8), 256, Access::ReadWrite, 64);
-    let _ = b.private("huge", Type::scalar(Scalar::F32), 1 << 20);
+    let _ = b.private("huge", Type::scalar(Scalar::F32), 1 << 16);
     let floats = b.load(Type::vector(Scalar::F32, 8), data, 0u32);
     let e = b.unary(UnaryOp::Exp, floats);
     b.store(data, 0u32, e);
