@@ -18,10 +18,13 @@ pub fn text(path: &Path) -> Result<String, Failure> {
     String::from_utf8(bytes).map_err(|e| Failure::new(format_args!("{name}: not UTF-8 at byte {}", e.utf8_error().valid_up_to())))
 }
 
+/// The roles that prompt tables know.
+const ROLES: [&str; 3] = ["system", "user", "assistant"];
+
 /// A message of a chat.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Message {
-    /// `system`, `user`, `assistant` or what else the template knows.
+    /// One of [`ROLES`].
     pub role: String,
     /// Its text.
     pub content: String,
@@ -46,7 +49,12 @@ pub fn messages(path: &Path) -> Result<Vec<Message>, Failure> {
         bad(&detail).hint("a chat is [{\"role\": \"user\", \"content\": \"…\"}, …]")
     })?;
     let (Chat::Bare(messages) | Chat::Named { messages }) = chat;
-    if messages.is_empty() { Err(bad("the chat has no messages")) } else { Ok(messages) }
+    if messages.is_empty() {
+        return Err(bad("the chat has no messages"));
+    }
+    let strange = messages.iter().enumerate().filter(|(_, message)| !ROLES.contains(&message.role.as_str()));
+    let strange: Vec<String> = strange.map(|(i, message)| format!("message {i} has the role {:?}", message.role)).collect();
+    if strange.is_empty() { Ok(messages) } else { Err(bad(&strange.join(", ")).hint(format_args!("roles are {}", ROLES.join(", ")))) }
 }
 
 /// Token ids as a JSON array.

@@ -63,19 +63,18 @@ pub fn shared_object(arch: Arch, soname: &str, functions: &[(&str, &str)]) -> Ve
     let mut names = Strings::new();
     let name_at: Vec<u32> = SECTION_NAMES.iter().map(|name| names.add(name)).collect();
     let version_count = entries.len() as u32;
-    // type, flags, link, info, entry size, contents
-    let sections: [(u32, u64, u32, u32, u64, &[u8]); 6] = [
-        (SHT_DYNSYM, SHF_ALLOC, DYNSTR, 1, SYM_BYTES, &dynsym),
-        (SHT_STRTAB, SHF_ALLOC, 0, 0, 0, &strings.bytes),
-        (SHT_GNU_VERSYM, SHF_ALLOC, DYNSYM, 0, 2, &versym),
-        (SHT_GNU_VERDEF, SHF_ALLOC, DYNSTR, version_count, 0, &verdef),
-        (SHT_DYNAMIC, SHF_ALLOC, DYNSTR, 0, DYN_BYTES, &dynamic),
-        (SHT_STRTAB, 0, 0, 0, 0, &names.bytes),
+    let sections = [
+        SectionParts { kind: SHT_DYNSYM, flags: SHF_ALLOC, link: DYNSTR, info: 1, entry: SYM_BYTES, contents: &dynsym },
+        SectionParts { kind: SHT_STRTAB, flags: SHF_ALLOC, link: 0, info: 0, entry: 0, contents: &strings.bytes },
+        SectionParts { kind: SHT_GNU_VERSYM, flags: SHF_ALLOC, link: DYNSYM, info: 0, entry: 2, contents: &versym },
+        SectionParts { kind: SHT_GNU_VERDEF, flags: SHF_ALLOC, link: DYNSTR, info: version_count, entry: 0, contents: &verdef },
+        SectionParts { kind: SHT_DYNAMIC, flags: SHF_ALLOC, link: DYNSTR, info: 0, entry: DYN_BYTES, contents: &dynamic },
+        SectionParts { kind: SHT_STRTAB, flags: 0, link: 0, info: 0, entry: 0, contents: &names.bytes },
     ];
 
     let mut out = vec![0; EHDR_BYTES];
     let mut headers = vec![0; SHDR_BYTES];
-    for (i, (kind, flags, link, info, entry, contents)) in sections.into_iter().enumerate() {
+    for (i, SectionParts { kind, flags, link, info, entry, contents }) in sections.into_iter().enumerate() {
         out.resize(out.len().next_multiple_of(8), 0);
         let at = out.len() as u64;
         headers.extend(name_at[i + 1].to_le_bytes());
@@ -95,6 +94,16 @@ pub fn shared_object(arch: Arch, soname: &str, functions: &[(&str, &str)]) -> Ve
     let header = file_header(arch, headers_at, SECTION_NAMES.len() as u16);
     out[..EHDR_BYTES].copy_from_slice(&header);
     out
+}
+
+/// A section header's fields, as the ELF specification names them, and what the section holds.
+struct SectionParts<'a> {
+    kind: u32,
+    flags: u64,
+    link: u32,
+    info: u32,
+    entry: u64,
+    contents: &'a [u8],
 }
 
 fn file_header(arch: Arch, section_headers: u64, sections: u16) -> [u8; EHDR_BYTES] {
@@ -141,4 +150,31 @@ fn sysv_hash(name: &str) -> u32 {
         h = (h ^ (high >> 24)) & !high;
     }
     h
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use object::read::elf::ElfFile64;
+    use object::{Endianness, Object as _, ObjectSymbol as _};
+
+    #[test]
+    fn a_reader_finds_the_functions_and_the_versions() {
+        let bytes = shared_object(Arch::Aarch64, "libc.so.6", &[("mmap", "GLIBC_2.17"), ("open", "GLIBC_2.4")]);
+        let file = ElfFile64::<Endianness>::parse(&*bytes).expect("an ELF file");
+        assert_eq!(file.kind(), object::ObjectKind::Dynamic);
+        assert_eq!(file.architecture(), object::Architecture::Aarch64);
+        let names: Vec<&str> = file.dynamic_symbols().filter_map(|symbol| symbol.name().ok()).filter(|name| !name.is_empty()).collect();
+        assert_eq!(names, ["mmap", "open"]);
+        assert!(file.dynamic_symbols().filter(|symbol| symbol.name() == Ok("mmap")).all(|symbol| symbol.is_definition()));
+        for text in ["libc.so.6", "GLIBC_2.17", "GLIBC_2.4"] {
+            assert!(bytes.windows(text.len()).any(|window| window == text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_hash_is_the_one_of_the_system_v_abi() {
+        assert_eq!(sysv_hash("GLIBC_2.2.5"), 0x0969_1a75);
+        assert_eq!(sysv_hash("GLIBC_2.17"), 0x0696_9197);
+    }
 }
