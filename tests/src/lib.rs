@@ -1,11 +1,14 @@
-//! The filetest runner: see README.md for the form of a file, the commands and blessing.
+//! The filetest runner and what the tests of whole models share: see README.md.
+#![forbid(unsafe_code)]
 
-pub mod compiled;
-pub mod expected;
 pub mod runner;
 
 pub mod doc_example;
 pub mod file;
+pub mod meaning;
 pub mod round_trip;
 
 pub mod command;
+
+pub mod compiled;
+pub mod expected;

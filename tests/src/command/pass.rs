@@ -1,6 +1,7 @@
 //! `test pass LIST`: runs passes over a graph and prints what they have to tell and the result, or the error.
 //!
-//! After every pass the round-trip laws must hold and the pass must have told the truth about having changed anything.
+//! After every pass the round-trip laws must hold, the pass must have told the truth about having changed anything, and
+//! the graph must compute what it did before (by the interpreter; `quantize` aside, which changes numbers by intent).
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use slmc_passes::manager::{self, Drive, PassCx, PassSpec, Phase, Reports};
 
 use super::{Command, Outcome};
 use crate::file::TestFile;
-use crate::round_trip;
+use crate::{meaning, round_trip};
 
 /// Row of the command list.
 pub static COMMAND: Command = Command { name: "pass", run };
@@ -28,13 +29,20 @@ pub fn run_passes(list: &str, graph: &mut Graph) -> Result<String, String> {
     let clock = || Duration::ZERO;
     let mut cx = PassCx::new(&matches, &clock);
     let (mut state, mut broken) = (graph.to_string(), Vec::new());
+    let mut previous = graph.clone();
     let mut observe = |phase: Phase<'_>| {
         if let Some(text) = phase.text {
             if text == state {
                 broken.push(format!("{} says that it changed the graph, but did not", phase.name));
             }
             match Graph::parse(text) {
-                Ok(graph) => broken.extend(round_trip::graph(&graph).err()),
+                Ok(graph) => {
+                    broken.extend(round_trip::graph(&graph).err());
+                    if phase.name != slmc_passes::graph::quantize::INFO.name {
+                        broken.extend(meaning::same(&previous, &graph).err().map(|e| format!("after {}: {e}", phase.name)));
+                    }
+                    previous = graph;
+                }
                 Err(e) => broken.push(format!("after {}: {e}", phase.name)),
             }
             state = text.to_owned();
