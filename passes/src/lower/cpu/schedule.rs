@@ -42,7 +42,7 @@ impl Schedule {
             attention_rows: if many { 12 } else { 6 },
             attention_positions: 64,
             value_registers: if many { 24 } else { 10 },
-            prefetch_groups: 16,
+            prefetch_groups: 0,
             q8_offset: if target.dot == DotKind::U8I8 { 128 } else { 0 },
             decode_tile_bytes: 48 << 10,
             prefill_tile_macs: 12 << 20,
