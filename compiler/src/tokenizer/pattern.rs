@@ -66,8 +66,9 @@ fn possessive(pattern: &str) -> bool {
         let mut repetition = false;
         match c {
             '\\' => {
+                let escaped = rest.next();
                 // The braces of `\p{L}` are no repetition.
-                if rest.next().is_some_and(|c| "pPxuU".contains(c)) && rest.as_str().starts_with('{') {
+                if escaped.is_some_and(|c| "pPxuU".contains(c)) && rest.as_str().starts_with('{') {
                     rest.by_ref().find(|&c| c == '}');
                 }
             }

@@ -78,6 +78,9 @@ pub trait Pass<M> {
     fn run(&self, m: &mut M, cx: &mut PassCx<'_>) -> Result<Changed, PassError>;
 }
 
+/// Makes a pass from its options, or says all that is wrong with them.
+pub type BuildPass<M> = fn(&Options) -> Result<Box<dyn Pass<M>>, OptionError>;
+
 /// What is known of a pass without running it.
 pub struct PassInfo<M: 'static> {
     /// Its name: of the file, on the command line, of the folder of its tests.
@@ -87,7 +90,7 @@ pub struct PassInfo<M: 'static> {
     /// The options it takes.
     pub options: &'static [OptionInfo],
     /// Makes the pass from its options, or says all that is wrong with them.
-    pub build: fn(&Options) -> Result<Box<dyn Pass<M>>, OptionError>,
+    pub build: BuildPass<M>,
 }
 
 /// One option of a pass.

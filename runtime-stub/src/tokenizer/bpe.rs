@@ -193,10 +193,10 @@ impl Tokenizer<'_> {
             write(symbols.next, at, behind);
             write(symbols.ids, right_at, NONE);
             let before = read(symbols.previous, at);
-            if before != NONE {
-                if let Some(rank) = self.merge_rank(read(symbols.ids, before), made) {
-                    symbols.push((rank, before));
-                }
+            if before != NONE
+                && let Some(rank) = self.merge_rank(read(symbols.ids, before), made)
+            {
+                symbols.push((rank, before));
             }
             if behind != NONE {
                 write(symbols.previous, behind, at);

@@ -51,10 +51,11 @@ impl Tables<'_> {
         if let (leading @ 0..=18, vowel @ 0..=20) = (first.wrapping_sub(LEADING), second.wrapping_sub(VOWEL)) {
             return Some(HANGUL + (leading * 21 + vowel) * 28);
         }
-        if let (syllable, trailing @ 1..=27) = (first.wrapping_sub(HANGUL), second.wrapping_sub(TRAILING)) {
-            if syllable < HANGUL_COUNT && syllable % 28 == 0 {
-                return Some(first + trailing);
-            }
+        if let (syllable, trailing @ 1..=27) = (first.wrapping_sub(HANGUL), second.wrapping_sub(TRAILING))
+            && syllable < HANGUL_COUNT
+            && syllable % 28 == 0
+        {
+            return Some(first + trailing);
         }
         let base = 4 + self.decompositions * 3 + self.points + self.classes * 2;
         let (mut low, mut high) = (0, self.compositions);
@@ -195,13 +196,13 @@ fn compose(tables: Tables<'_>, points: &mut [u32]) -> usize {
         let class = tables.combining_class(point);
         if let Some(at) = starter {
             let first = points.get(at).copied().unwrap_or(0);
-            if len == at + 1 || last_class < class {
-                if let Some(composed) = tables.compose(first, point) {
-                    if let Some(slot) = points.get_mut(at) {
-                        *slot = composed;
-                    }
-                    continue;
+            if (len == at + 1 || last_class < class)
+                && let Some(composed) = tables.compose(first, point)
+            {
+                if let Some(slot) = points.get_mut(at) {
+                    *slot = composed;
                 }
+                continue;
             }
         }
         if class == 0 {

@@ -148,13 +148,13 @@ impl<'a> Tokenizer<'a> {
             expect(list.iter().all(|id| self.is_token(id)), FormatError::Value(section))?;
         }
         expect(self.bos == NONE || self.is_token(self.bos), FormatError::Value(Section::Meta))?;
-        expect(self.added.len() % 2 == 0, FormatError::Size(Section::Added))?;
+        expect(self.added.len().is_multiple_of(2), FormatError::Size(Section::Added))?;
         expect((0..self.added.len() / 2).all(|i| self.is_token(self.added.get(i * 2))), FormatError::Value(Section::Added))
     }
 
     fn check_merges(&self) -> Result<(), FormatError> {
         let ranks = self.merge_results.len() as u32;
-        expect(self.merge_pairs.len() % 2 == 0, FormatError::Size(Section::MergePairs))?;
+        expect(self.merge_pairs.len().is_multiple_of(2), FormatError::Size(Section::MergePairs))?;
         let pairs = self.merge_pairs.len() / 2;
         expect(self.merge_rows.len() == self.vocab_size as usize + 1, FormatError::Size(Section::MergeRows))?;
         let mut before = 0;
@@ -174,7 +174,7 @@ impl<'a> Tokenizer<'a> {
         expect(self.classes > 0 && self.classes <= 255, FormatError::Value(Section::Meta))?;
         expect(self.class_flags.len() == self.classes, FormatError::Size(Section::ClassFlags))?;
         expect(self.class_index.0.len() == CLASS_BLOCKS * 2, FormatError::Size(Section::ClassIndex))?;
-        expect(self.class_blocks.len() % 256 == 0, FormatError::Size(Section::ClassBlocks))?;
+        expect(self.class_blocks.len().is_multiple_of(256), FormatError::Size(Section::ClassBlocks))?;
         let blocks = self.class_blocks.len() / 256;
         let indexed = (0..CLASS_BLOCKS).all(|i| usize::from(self.class_index.get(i)) < blocks);
         expect(indexed, FormatError::Value(Section::ClassIndex))?;
@@ -186,7 +186,7 @@ impl<'a> Tokenizer<'a> {
         let columns = self.classes + 1;
         let rows = self.row_matches.len();
         let stages = self.stages.len() / 3;
-        expect(self.stages.len() % 3 == 0 && stages <= MAX_STAGES, FormatError::Size(Section::Stages))?;
+        expect(self.stages.len().is_multiple_of(3) && stages <= MAX_STAGES, FormatError::Size(Section::Stages))?;
         expect(self.transitions.0.len() == rows.wrapping_mul(columns).wrapping_mul(2), FormatError::Size(Section::Transitions))?;
         expect(self.row_matches.iter().all(|&m| m <= row::SPACES), FormatError::Value(Section::RowMatches))?;
         let mut first = 0;

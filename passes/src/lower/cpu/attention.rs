@@ -335,7 +335,7 @@ impl Attention<'_> {
                 let inverse = b.div(one, total);
                 let from = b.mul(r, h.dims);
                 let head = b.add(head, hh);
-                if h.head_dim % GROUP == 0 {
+                if h.head_dim.is_multiple_of(GROUP) {
                     let wide = b.repeat(inverse, self.sched.lanes);
                     let first = b.mul(head, h.head_dim / GROUP);
                     b.for_(0u32, h.head_dim / GROUP, 1, |b, g| {

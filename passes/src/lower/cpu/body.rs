@@ -96,11 +96,11 @@ impl Lowering<'_> {
         let table = node.weights[0];
         let mut stream = node.output;
         let mut scale = 1.0;
-        if let Some(n) = self.find(group, |op| matches!(op, Op::Scale { .. })).next() {
-            if let Op::Scale { factor } = n.op {
-                scale = factor;
-                stream = n.output;
-            }
+        if let Some(n) = self.find(group, |op| matches!(op, Op::Scale { .. })).next()
+            && let Op::Scale { factor } = n.op
+        {
+            scale = factor;
+            stream = n.output;
         }
         let Some((act, shape, weight)) = self.normed_output(group, phase, values) else { return };
         let rows = self.rows(phase);

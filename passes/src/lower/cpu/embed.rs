@@ -75,7 +75,7 @@ impl Embed<'_> {
             normed.store(b, token, g, &values);
         };
         b.for_(0u32, whole, 1, |b, g| emit(b, g, GROUP));
-        if self.k % GROUP != 0 {
+        if !self.k.is_multiple_of(GROUP) {
             let g = b.constant(Type::INDEX, whole);
             emit(b, g, self.k % GROUP);
         }
@@ -83,6 +83,7 @@ impl Embed<'_> {
     }
 
     /// Writes 32 columns of the row to `piece`; columns past `columns` are zero.
+    #[allow(clippy::too_many_arguments, reason = "the places of one emitted loop body, named at its only call")]
     fn group(&self, b: &mut KernelBuilder, table: BufId, piece: BufId, start: ValueId, lane: ValueId, g: ValueId, columns: u32) {
         let lanes = u32::from(self.layout.lanes);
         let elem = Product::weight_elem(&self.layout);

@@ -74,7 +74,7 @@ impl Heads {
 
     fn source_dim(&self, d: u32, rotary: u32) -> Option<u32> {
         if d < rotary {
-            Some(if d % 2 == 0 { d / 2 } else { rotary / 2 + d / 2 })
+            Some(if d.is_multiple_of(2) { d / 2 } else { rotary / 2 + d / 2 })
         } else if d < self.head_dim {
             Some(d)
         } else {
@@ -209,6 +209,7 @@ impl QkvOutput {
         b.fma(swapped, sin, straight)
     }
 
+    #[allow(clippy::too_many_arguments, reason = "the places of one emitted loop body, named at its only call")]
     fn store_key(&self, b: &mut KernelBuilder, cache: BufId, sched: &Schedule, key: ValueId, pos: ValueId, block: ValueId, per_head: u32) {
         let h = self.heads;
         let lanes = u32::from(sched.lanes);

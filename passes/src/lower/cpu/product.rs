@@ -261,7 +261,7 @@ impl Unpack {
                 v
             }
         };
-        if m % 2 == 0 { b.binary(BinaryOp::And, v, 15i32) } else { b.binary(BinaryOp::Shr, v, 4i32) }
+        if m.is_multiple_of(2) { b.binary(BinaryOp::And, v, 15i32) } else { b.binary(BinaryOp::Shr, v, 4i32) }
     }
 }
 

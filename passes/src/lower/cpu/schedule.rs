@@ -57,5 +57,5 @@ impl Schedule {
 
 /// The greatest divisor of `n` that is at most `limit`.
 pub fn divisor_at_most(n: u32, limit: u32) -> u32 {
-    (1..=limit.min(n)).rev().find(|d| n % d == 0).unwrap_or(1)
+    (1..=limit.min(n)).rev().find(|d| n.is_multiple_of(*d)).unwrap_or(1)
 }
