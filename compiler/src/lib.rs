@@ -9,3 +9,10 @@ pub mod pipeline;
 pub mod stub;
 pub mod target;
 pub mod tokenizer;
+
+pub mod compare;
+pub mod streams;
+#[cfg(feature = "reference")]
+pub mod reference;
+#[cfg(feature = "reference")]
+pub mod check;

@@ -1,6 +1,7 @@
 //! The command line: one file per command, each with its arguments and its `run`.
 
 mod bench;
+mod check;
 mod compile;
 mod input;
 mod inspect;
@@ -38,6 +39,8 @@ pub enum Command {
     Logits(logits::Args),
     /// Measure tokens per second
     Bench(bench::Args),
+    /// Compare a bundle with its checkpoint: logits, divergence, tokens
+    Check(check::Args),
     /// Check every byte of a bundle against its manifest
     Verify(verify::Args),
     /// Say what is in a bundle or a checkpoint
@@ -58,6 +61,7 @@ impl Command {
             Self::Run(args) => run::run(args),
             Self::Logits(args) => logits::run(args),
             Self::Bench(args) => bench::run(args),
+            Self::Check(args) => check::run(args),
             Self::Verify(args) => verify::run(args),
             Self::Inspect(args) => inspect::run(args),
             Self::Targets(args) => targets::run(args),
