@@ -19,8 +19,8 @@ help: ## this list
 setup: ## install what a build needs and is missing (says what it does)
 	@.ci/setup
 
-build: setup ## the slmc command with all code generators
-	cargo build --release --package slmc --features llvm
+build: setup ## the slmc command with all it can do
+	cargo build --release --package slmc --features llvm,reference
 	@echo "built $(SLMC)"
 
 demo: build ## compile the warehouse student for this machine and ask it a question
@@ -35,7 +35,7 @@ test: setup ## format, lints, documentation, all tests
 	cargo check --package slmc
 	cargo test --workspace --features $(FEATURES)
 
-FEATURES := slmc/llvm,slmc-tests/llvm
+FEATURES := slmc/llvm,slmc/reference,slmc-tests/llvm
 
 fmt: ## format all code
 	cargo fmt --all

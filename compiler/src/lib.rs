@@ -10,9 +10,9 @@ pub mod stub;
 pub mod target;
 pub mod tokenizer;
 
-pub mod compare;
-pub mod streams;
-#[cfg(feature = "reference")]
-pub mod reference;
 #[cfg(feature = "reference")]
 pub mod check;
+pub mod compare;
+#[cfg(feature = "reference")]
+pub mod reference;
+pub mod streams;

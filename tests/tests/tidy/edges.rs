@@ -32,13 +32,7 @@ const ROWS: [Row; 7] = [
         ],
     },
     Row { folder: "runtime-stub", name: "slmc-runtime-stub", ours: &[], outside: Some(&["sha2"]), optional: &[] },
-    Row {
-        folder: "compiler",
-        name: "slmc",
-        ours: &["slmc-ir", "slmc-passes", "slmc-backends", "slmc-runtime-stub"],
-        outside: None,
-        optional: &[],
-    },
+    Row { folder: "compiler", name: "slmc", ours: &["slmc-ir", "slmc-passes", "slmc-backends", "slmc-runtime-stub"], outside: None, optional: &[] },
     Row {
         folder: "tests",
         name: "slmc-tests",
