@@ -199,6 +199,7 @@ impl Reference {
     }
 }
 
+#[allow(clippy::large_enum_variant, reason = "one value, made and taken apart within a call")]
 enum Input<'a> {
     Tokens(&'a [u32]),
     Rows(Tensor<2>),

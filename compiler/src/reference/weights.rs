@@ -11,6 +11,9 @@ use slmc_ir::quant::round_row;
 /// Numbers to ask a provider for at once.
 const BLOCK: usize = 1 << 20;
 
+/// Values row by row, and `[rows, columns]`.
+type Rows = (Vec<f32>, [usize; 2]);
+
 /// All weights of a graph.
 pub(super) struct Loaded(Vec<Tensor<2>>);
 
@@ -18,7 +21,7 @@ impl Loaded {
     /// Reads every weight. `Err` has a line for each that could not be read.
     pub(super) fn read(graph: &Graph, provider: &dyn WeightProvider, device: &Device) -> Result<Self, Vec<String>> {
         let weights: Vec<&Weight> = graph.weights.iter().map(|(_, w)| w).collect();
-        let read: Vec<Result<(Vec<f32>, [usize; 2]), String>> = weights.par_iter().map(|w| values(w, provider)).collect();
+        let read: Vec<Result<Rows, String>> = weights.par_iter().map(|w| values(w, provider)).collect();
         let (mut tensors, mut faults) = (Vec::with_capacity(read.len()), Vec::new());
         for result in read {
             match result {
@@ -41,7 +44,7 @@ impl Loaded {
 }
 
 /// What the weight's format represents, row-major, with its shape; a vector is one row.
-fn values(weight: &Weight, provider: &dyn WeightProvider) -> Result<(Vec<f32>, [usize; 2]), String> {
+fn values(weight: &Weight, provider: &dyn WeightProvider) -> Result<Rows, String> {
     let (rows, width) = match weight.ty.const_shape().as_deref() {
         Some(&[k]) => (1, k as usize),
         Some(&[n, k]) => (n as usize, k as usize),
