@@ -203,7 +203,7 @@ impl Engine {
         self.eval_into(ids, session::LOGITS_NONE, &mut [])
     }
 
-    /// Appends tokens; logits of the last one, f32 [vocab].
+    /// Appends tokens; logits of the last one, `f32 [vocab]`.
     ///
     /// # Errors
     /// [`EngineError::Call`].

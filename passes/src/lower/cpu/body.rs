@@ -34,7 +34,7 @@ impl Lowering<'_> {
                 GroupKind::GatedLinear => self.gated(group, phase, &mut values, &mut out),
                 GroupKind::Linear | GroupKind::Single => {
                     for &n in &group.nodes {
-                        self.fault(n, "no CPU schedule for this node outside a fused group");
+                        self.consequence(n, "no CPU schedule for this node outside a fused group");
                     }
                 }
             }
@@ -153,7 +153,7 @@ impl Lowering<'_> {
         match values.get(&input) {
             Some(Repr::Act(buffers, shape)) => Some((buffers.clone(), *shape)),
             _ => {
-                self.fault(node, "its input is no activation that a fused group wrote");
+                self.consequence(node, "its input is no activation that a fused group wrote");
                 None
             }
         }
@@ -237,7 +237,7 @@ impl Lowering<'_> {
         let (Some(Repr::Queries(q)), Some(Repr::Cache(k)), Some(Repr::Cache(v))) =
             (values.get(&inputs[0]).cloned(), values.get(&inputs[1]).cloned(), values.get(&inputs[2]).cloned())
         else {
-            self.fault(node, "its operands are not the results of a fused q, k, v group");
+            self.consequence(node, "its operands are not the results of a fused q, k, v group");
             return;
         };
         let cache = self.graph.values[inputs[1]].ty.dtype;
@@ -282,7 +282,7 @@ impl Lowering<'_> {
         let product = self.node(linear).output;
         let before = if sum.0[0] == product { sum.0[1] } else { sum.0[0] };
         let Some(Repr::Residual(residual)) = values.get(&before).cloned() else {
-            self.fault(linear, "its residual is not the stream that the embedding began");
+            self.consequence(linear, "its residual is not the stream that the embedding began");
             return;
         };
         let later = self.graph.body.order.iter().skip_while(|&&n| self.graph.nodes[n].output != sum.1).skip(1);

@@ -8,6 +8,7 @@ pub mod attention;
 pub mod body;
 pub mod embed;
 pub mod epilogue;
+mod faults;
 pub mod head;
 pub mod heads;
 pub mod matmul;
@@ -25,6 +26,7 @@ use slmc_ir::target::Target;
 
 use super::{LowerError, Lowered};
 use activation::ActShape;
+use faults::Faults;
 use matmul::{Launch, Limits, Phase};
 use schedule::Schedule;
 
@@ -42,8 +44,7 @@ pub fn lower(graph: &Graph, target: &Target) -> Result<Lowered, LowerError> {
     cx.plan.prefill = cx.body(Phase::Prefill);
     cx.plan.head_many = cx.head(Phase::HeadMany);
     if !cx.faults.is_empty() {
-        cx.faults.dedup();
-        return Err(LowerError::Unsupported(cx.faults));
+        return Err(LowerError::Unsupported(cx.faults.into_sentences()));
     }
     cx.place_weights();
     Ok(Lowered { kernels: cx.kernels, plan: cx.plan })
@@ -72,7 +73,7 @@ pub(super) struct Lowering<'a> {
     pub kernels: KernelModule,
     by_name: BTreeMap<String, (KernelId, [Extent; 3])>,
     pub plan: Plan,
-    pub faults: Vec<String>,
+    pub faults: Faults,
     /// The activations between body and head.
     pub boundary: Option<(Vec<ArenaId>, ActShape)>,
 }
@@ -113,15 +114,31 @@ impl<'a> Lowering<'a> {
             kernels: KernelModule::default(),
             by_name: BTreeMap::new(),
             plan,
-            faults: Vec::new(),
+            faults: Faults::default(),
             boundary: None,
         })
     }
 
     /// Records what has no schedule.
     pub fn fault(&mut self, node: NodeId, what: &str) {
+        let place = self.place_of(node);
+        self.faults.add(place, what, false);
+    }
+
+    /// Records what has no schedule, if it is not the consequence of another fault.
+    pub fn consequence(&mut self, node: NodeId, what: &str) {
+        let place = self.place_of(node);
+        self.faults.add(place, what, true);
+    }
+
+    /// A node in words: its result, its op and, if it has one, its weight's name.
+    fn place_of(&self, node: NodeId) -> String {
         let n = &self.graph.nodes[node];
-        self.faults.push(format!("{} = {}: {what}", n.output, n.op.info().name));
+        let op = n.op.info().name;
+        match n.weights.first() {
+            Some(&w) => format!("{} = {op} `{}`", n.output, self.graph.weights[w].name),
+            None => format!("{} = {op}", n.output),
+        }
     }
 
     /// Rows that an arena buffer of a phase holds: the step's, and as many as a token tile may read past them.
