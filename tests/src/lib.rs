@@ -12,3 +12,5 @@ pub mod command;
 
 pub mod compiled;
 pub mod expected;
+pub mod native;
+pub mod random_llama;

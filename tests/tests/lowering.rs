@@ -6,6 +6,7 @@ use slmc_ir::kernel::verify::verify_kernel;
 use slmc_ir::target::known;
 use slmc_tests::compiled::{Compiled, compile};
 use slmc_tests::expected::{Expected, argmax, fixture, largest_difference, mean_kl};
+use slmc_tests::random_llama::odd_geometries;
 
 const FIXTURES: [&str; 3] = ["llama-tied", "llama-untied", "llama3-rope"];
 const F32: &str = "fold,share,quantize{body=f32,embed=f32,head=f32,kv=f32},fuse";
@@ -86,6 +87,35 @@ fn quantized_builds_agree_with_the_graph_interpreter() {
                     println!("{name} {} {passes} chunk {chunk}: {kl:e} {}", target.name, largest_difference(&found, &logits));
                     assert!(kl <= 1e-3, "{name} {} {passes} in chunks of {chunk}: mean KL divergence {kl:e}", target.name);
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn odd_geometries_agree_with_the_graph_interpreter() {
+    for model in odd_geometries() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        model.write(dir.path());
+        let ids = model.prompt(model.ctx.min(37));
+        for target in known::known() {
+            for passes in [F32, F16, Q8, Q4] {
+                let c = compile(dir.path(), &target, passes, model.ctx as u32, 16);
+                let what = format!("{} {} {passes}", model.name, target.name);
+                for (_, k) in c.lowered.kernels.kernels.iter() {
+                    verify_kernel(k).unwrap_or_else(|faults| panic!("{what}: @{}: {faults:?}", k.name));
+                }
+                let mut oracle = GraphInterp::new(&c.model.graph, &c.model.checkpoint).unwrap_or_else(|e| panic!("{what}: {e}"));
+                let hidden = oracle.body(&ids).unwrap_or_else(|e| panic!("{what}: {e}"));
+                let logits = oracle.head(&hidden).unwrap_or_else(|e| panic!("{what}: {e}"));
+                let logits: Vec<Vec<f32>> = logits.chunks_exact(model.vocab).map(<[f32]>::to_vec).collect();
+                let found = interpreter(&c).eval(&ids, 7, true).unwrap_or_else(|e| panic!("{what}: {e}"));
+                if passes == F32 {
+                    let d = largest_difference(&found, &logits);
+                    assert!(d <= 2e-4, "{what}: logits differ by {d}");
+                }
+                let kl = mean_kl(&logits, &found);
+                assert!(kl <= 1e-3, "{what}: mean KL divergence {kl:e}");
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -109,6 +110,45 @@ fn bad_prompts_are_refused() {
     with_input(&["run", bundle, "--messages", "-"], b"[{\"role\": \"wizard\", \"content\": \"x\"}]").fails_with(&["wizard"]);
     slmc(&["run", arg(tiny()), "--prompt", "x"]).fails_with(&["tokenizer"]);
     slmc(&["run", bundle, "--prompt", "x", "--top-p", "7"]).fails_with(&["top_p"]);
+}
+
+#[test]
+fn bad_prompts_of_ids_are_refused() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let file = dir.path().join("ids.json");
+    let long = format!("[{}1]", "1,".repeat(100_000));
+    for (text, said) in [("[]", "no token ids"), ("[1, -2]", "ids.json"), ("[1, 99999999]", "99999999"), ("[1.5]", "ids.json"), (&long, "context")] {
+        fs::write(&file, text).expect("writable");
+        slmc(&["run", arg(tiny()), "--tokens", arg(&file), "--max-tokens", "2"]).fails_with(&[said]);
+    }
+    fs::write(&file, b"[1, \xff]").expect("writable");
+    slmc(&["run", arg(tiny()), "--tokens", arg(&file)]).fails_with(&["ids.json"]);
+}
+
+#[test]
+fn arguments_and_lines_that_are_not_utf_8_are_refused() {
+    let mut odd = command(&["run", arg(student()), "--prompt"]);
+    odd.arg(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    let ran = Ran::of(odd.output().expect("the command starts"));
+    assert_eq!(ran.code, Some(2), "{}", ran.err);
+    assert!(ran.err.starts_with("error: ") && ran.err.contains("UTF-8") && !ran.err.contains("panicked"), "{}", ran.err);
+    with_input(&["run", arg(student()), "--quiet"], b"caf\xe9\n").fails_with(&["UTF-8"]);
+}
+
+#[test]
+fn an_answer_that_fills_the_context_ends_in_an_error() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let file = dir.path().join("ids.json");
+    // an id for each place of the context but two
+    let manifest = fs::read_to_string(tiny().join("manifest.json")).expect("manifest");
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).expect("JSON");
+    let context = manifest["context"].as_u64().expect("a number");
+    let ids: Vec<u64> = (0..context - 2).map(|i| 3 + i % 50).collect();
+    fs::write(&file, serde_json::to_string(&ids).expect("JSON")).expect("writable");
+    let run = |more: &[&str]| slmc(&[&["run", arg(tiny()), "--tokens", arg(&file), "--quiet"], more].concat());
+    run(&["--max-tokens", "2"]).ok();
+    run(&["--max-tokens", "40"]).fails_with(&["context"]);
+    run(&[]).fails_with(&["context"]);
 }
 
 #[test]

@@ -1,0 +1,104 @@
+//! Bundles from end to end: compiled by LLVM, run by their own code, on every x86-64 target that this machine runs.
+//!
+//! f32 bundles of the fixtures give Hugging Face's numbers; bundles of odd geometries give those of the graph interpreter.
+#![cfg(all(feature = "llvm", target_arch = "x86_64"))]
+
+use std::path::Path;
+
+use slmc_ir::interp::graph::GraphInterp;
+use slmc_ir::target::known;
+use slmc_tests::compiled::compile;
+use slmc_tests::expected::{Expected, argmax, fixture, largest_difference, mean_kl};
+use slmc_tests::native::{build, logits, targets};
+use slmc_tests::random_llama::odd_geometries;
+
+const FIXTURES: [&str; 3] = ["llama-tied", "llama-untied", "llama3-rope"];
+/// Tokens of a step.
+const CHUNK: u32 = 64;
+
+#[test]
+fn f32_bundles_give_the_reference_numbers_in_every_chunking() {
+    for name in FIXTURES {
+        let expected = Expected::read(name);
+        for target in targets() {
+            let built = build(&fixture(name), target, "f32", |o| o.chunk = CHUNK);
+            for threads in [1, 2] {
+                let mut engine = built.open(threads);
+                let mut whole: Vec<Vec<f32>> = Vec::new();
+                for chunk in [CHUNK, 16, 7, 1] {
+                    let found = logits(&mut engine, &expected.input_ids, chunk);
+                    let d = largest_difference(&found, &expected.logits);
+                    println!("{name} {target}, {threads} threads, chunks of {chunk}: {d:e} from the reference");
+                    assert!(d <= 2e-4, "{name} {target}, {threads} threads, chunks of {chunk}: logits differ by {d}");
+                    if whole.is_empty() {
+                        whole = found;
+                    } else {
+                        let d = largest_difference(&found, &whole);
+                        assert!(d <= 1e-4, "{name} {target}, {threads} threads: chunks of {chunk} and of {CHUNK} differ by {d}");
+                    }
+                    let mut next = argmax(&whole[whole.len() - 1]);
+                    let mut greedy = vec![next];
+                    while greedy.len() < expected.greedy.len() {
+                        next = argmax(&engine.eval_last(&[next]).unwrap_or_else(|e| panic!("{e}")));
+                        greedy.push(next);
+                    }
+                    assert_eq!(greedy, expected.greedy, "{name} {target}, {threads} threads, chunks of {chunk}");
+                }
+            }
+        }
+    }
+}
+
+/// Logits of the graph of a checkpoint after `passes`, by the graph interpreter.
+fn oracle(dir: &Path, passes: &str, ctx: u32, ids: &[u32]) -> Vec<Vec<f32>> {
+    let target = known::find("x86_64-avx2").expect("a known target");
+    let c = compile(dir, &target, passes, ctx, CHUNK);
+    let mut interp = GraphInterp::new(&c.model.graph, &c.model.checkpoint).unwrap_or_else(|e| panic!("{e}"));
+    let hidden = interp.body(ids).unwrap_or_else(|e| panic!("{e}"));
+    let logits = interp.head(&hidden).unwrap_or_else(|e| panic!("{e}"));
+    logits.chunks_exact(c.lowered.plan.vocab as usize).map(<[f32]>::to_vec).collect()
+}
+
+/// Gives `check` the oracle's logits and those of a bundle, for each odd geometry, target, number of threads and chunking.
+fn odd_bundles(quant: &str, passes: &str, check: impl Fn(&str, &[Vec<f32>], &[Vec<f32>])) {
+    for model in odd_geometries() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        model.write(dir.path());
+        let ids = model.prompt(model.ctx.min(37));
+        let expected = oracle(dir.path(), passes, model.ctx as u32, &ids);
+        for target in targets() {
+            let built = build(dir.path(), target, quant, |o| o.chunk = CHUNK);
+            for threads in [1, 2] {
+                let mut engine = built.open(threads);
+                // 0 is as many as the bundle allows.
+                for chunk in [0, 16, 7, 1] {
+                    let found = logits(&mut engine, &ids, chunk);
+                    check(&format!("{} {target} {quant}, {threads} threads, chunks of {chunk}", model.name), &expected, &found);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn f32_bundles_of_odd_geometries_give_the_interpreters_numbers() {
+    odd_bundles("f32", "fold,share,quantize{body=f32},fuse", |what, expected, found| {
+        let d = largest_difference(found, expected);
+        assert!(d <= 2e-4, "{what}: logits differ by {d}");
+    });
+}
+
+#[test]
+fn q4_bundles_of_odd_geometries_give_the_interpreters_distributions() {
+    odd_bundles("q4g32", "fold,share,quantize,fuse", close);
+}
+
+#[test]
+fn q8_bundles_of_odd_geometries_give_the_interpreters_distributions() {
+    odd_bundles("q8g32", "fold,share,quantize{body=q8g32},fuse", close);
+}
+
+fn close(what: &str, expected: &[Vec<f32>], found: &[Vec<f32>]) {
+    let kl = mean_kl(expected, found);
+    assert!(kl <= 1e-3, "{what}: mean KL divergence {kl:e}");
+}
