@@ -83,7 +83,7 @@ pub fn odd_geometries() -> Vec<RandomLlama> {
             ..plain()
         },
         RandomLlama { name: "one head", heads: 1, head_dim: 64, vocab: 97, mlp_bias: true, dtype: Dtype::BF16, ..plain() },
-        RandomLlama { name: "heads of 24", hidden: 96, heads: 4, kv_heads: 2, head_dim: 24, ffn: 160, vocab: 256, shards: 3, ..plain() },
+        RandomLlama { name: "heads of 24", hidden: 96, heads: 4, kv_heads: 2, head_dim: 24, ffn: 160, vocab: 256, ctx: 150, shards: 3, ..plain() },
         RandomLlama {
             name: "heads of 80",
             hidden: 160,
@@ -198,10 +198,10 @@ impl RandomLlama {
         }
     }
 
-    /// Ids of a prompt of `len` tokens.
-    pub fn prompt(&self, len: usize) -> Vec<u32> {
+    /// Ids of a prompt that fills the context.
+    pub fn prompt(&self) -> Vec<u32> {
         let mut noise = Noise(17);
-        (0..len).map(|_| noise.next() % self.vocab as u32).collect()
+        (0..self.ctx).map(|_| noise.next() % self.vocab as u32).collect()
     }
 }
 

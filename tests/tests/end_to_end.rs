@@ -10,7 +10,7 @@ use slmc_ir::target::known;
 use slmc_tests::compiled::compile;
 use slmc_tests::expected::{Expected, argmax, fixture, largest_difference, mean_kl};
 use slmc_tests::native::{build, logits, targets};
-use slmc_tests::random_llama::odd_geometries;
+use slmc_tests::random_llama::{RandomLlama, odd_geometries};
 
 const FIXTURES: [&str; 3] = ["llama-tied", "llama-untied", "llama3-rope"];
 /// Tokens of a step.
@@ -59,24 +59,31 @@ fn oracle(dir: &Path, passes: &str, ctx: u32, ids: &[u32]) -> Vec<Vec<f32>> {
     logits.chunks_exact(c.lowered.plan.vocab as usize).map(<[f32]>::to_vec).collect()
 }
 
-/// Gives `check` the oracle's logits and those of a bundle, for each odd geometry, target, number of threads and chunking.
-fn odd_bundles(quant: &str, passes: &str, check: impl Fn(&str, &[Vec<f32>], &[Vec<f32>])) {
-    for model in odd_geometries() {
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        model.write(dir.path());
-        let ids = model.prompt(model.ctx.min(37));
-        let expected = oracle(dir.path(), passes, model.ctx as u32, &ids);
-        for target in targets() {
-            let built = build(dir.path(), target, quant, |o| o.chunk = CHUNK);
-            for threads in [1, 2] {
-                let mut engine = built.open(threads);
-                // 0 is as many as the bundle allows.
-                for chunk in [0, 16, 7, 1] {
-                    let found = logits(&mut engine, &ids, chunk);
-                    check(&format!("{} {target} {quant}, {threads} threads, chunks of {chunk}", model.name), &expected, &found);
-                }
+/// Gives `check` the oracle's logits and those of a bundle of `model`, for each target, number of threads and chunking.
+fn bundles(model: &RandomLlama, quant: &str, keep: &[&str], passes: &str, check: impl Fn(&str, &[Vec<f32>], &[Vec<f32>])) {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    model.write(dir.path());
+    let ids = model.prompt();
+    let expected = oracle(dir.path(), passes, model.ctx as u32, &ids);
+    for target in targets() {
+        let built = build(dir.path(), target, quant, |o| {
+            o.chunk = CHUNK;
+            o.keep = keep.iter().map(ToString::to_string).collect();
+        });
+        for threads in [1, 2] {
+            let mut engine = built.open(threads);
+            // 0 is as many as the bundle allows.
+            for chunk in [0, 16, 7, 1] {
+                let found = logits(&mut engine, &ids, chunk);
+                check(&format!("{} {target} {passes}, {threads} threads, chunks of {chunk}", model.name), &expected, &found);
             }
         }
+    }
+}
+
+fn odd_bundles(quant: &str, passes: &str, check: impl Fn(&str, &[Vec<f32>], &[Vec<f32>])) {
+    for model in odd_geometries() {
+        bundles(&model, quant, &[], passes, &check);
     }
 }
 
@@ -96,6 +103,18 @@ fn q4_bundles_of_odd_geometries_give_the_interpreters_distributions() {
 #[test]
 fn q8_bundles_of_odd_geometries_give_the_interpreters_distributions() {
     odd_bundles("q8g32", "fold,share,quantize{body=q8g32},fuse", close);
+}
+
+#[test]
+fn bundles_of_every_scheme_give_the_interpreters_distributions() {
+    let model = RandomLlama { name: "wide", hidden: 128, heads: 6, kv_heads: 2, ffn: 256, vocab: 321, ctx: 100, ..RandomLlama::default() };
+    bundles(&model, "q4g64", &[], "fold,share,quantize{body=q4g64},fuse", close);
+    bundles(&model, "q4g128", &[], "fold,share,quantize{body=q4g128},fuse", close);
+    bundles(&model, "q6g32", &[], "fold,share,quantize{body=q6g32},fuse", close);
+    bundles(&model, "f16", &[], "fold,share,quantize{body=f16},fuse", close);
+    // q, k and v of two formats are two kernels.
+    let keep = ["v_proj=q8g32", "embed=q4g128"];
+    bundles(&model, "q4g32", &keep, "fold,share,quantize{keep='v_proj=q8g32',keep='embed=q4g128'},fuse", close);
 }
 
 fn close(what: &str, expected: &[Vec<f32>], found: &[Vec<f32>]) {

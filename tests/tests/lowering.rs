@@ -97,7 +97,7 @@ fn odd_geometries_agree_with_the_graph_interpreter() {
     for model in odd_geometries() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         model.write(dir.path());
-        let ids = model.prompt(model.ctx.min(37));
+        let ids = model.prompt();
         for target in known::known() {
             for passes in [F32, F16, Q8, Q4] {
                 let c = compile(dir.path(), &target, passes, model.ctx as u32, 16);
