@@ -1,7 +1,8 @@
 //! Targets as a user writes them: a known name or `host`, then overrides; and what this machine can run.
 //!
 //! `x86_64-avx2,cores=4,l2=1M,memory=2G,+avx512vnni,-f16c`. The overrides change data only; what follows from the features
-//! (the integer dot product) is derived again.
+//! (the integer dot product) is derived again, unless `dot=` behind them names it, as one does to see what legalization
+//! makes for another device.
 
 use std::num::NonZero;
 use std::thread;
@@ -86,13 +87,14 @@ fn apply(target: &mut Target, part: &str) -> Result<(), String> {
         return Ok(());
     }
     let Some((key, value)) = part.split_once('=') else {
-        return Err("expected cores=N, l2=BYTES, memory=BYTES, +feature or -feature".to_owned());
+        return Err("expected cores=N, l2=BYTES, memory=BYTES, dot=KIND, +feature or -feature".to_owned());
     };
     match key {
         "cores" => target.cores = value.parse().ok().filter(|n| (1..=256).contains(n)).ok_or("expected a number in 1..=256")?,
         "l2" => target.l2_bytes = bytes(value).and_then(|n| u32::try_from(n).ok()).ok_or("expected bytes such as 512K or 1M")?,
         "memory" => target.memory_budget = bytes(value).ok_or("expected bytes such as 512M or 2G")?,
-        _ => return Err("expected one of cores, l2, memory".to_owned()),
+        "dot" => target.dot = dot_named(value).ok_or("expected one of u8i8, pairs, i8i8, none")?,
+        _ => return Err("expected one of cores, l2, memory, dot".to_owned()),
     }
     Ok(())
 }
@@ -103,6 +105,11 @@ fn known_feature(name: &str) -> Result<&'static str, String> {
         let all: Vec<&str> = feature::NAMES.iter().map(|(_, known)| *known).collect();
         format!("no feature is called {name:?}; known are {}", all.join(", "))
     })
+}
+
+fn dot_named(name: &str) -> Option<DotKind> {
+    let kinds = [("u8i8", DotKind::U8I8), ("pairs", DotKind::Pairs), ("i8i8", DotKind::I8I8), ("none", DotKind::None)];
+    kinds.into_iter().find(|(known, _)| *known == name).map(|(_, kind)| kind)
 }
 
 fn dot_of(target: &Target) -> DotKind {
@@ -206,6 +213,7 @@ mod tests {
         assert_eq!((spec.target.cores, spec.target.l2_bytes, spec.target.memory_budget), (4, 512 << 10, 2 << 30));
         assert_eq!(spec.target.dot, DotKind::Pairs);
         assert_eq!(spec.text, "x86_64-avx512vnni,cores=4,l2=512K,memory=2G,-avx512vnni");
+        assert_eq!(TargetSpec::parse("x86_64-avx2,dot=i8i8").expect("good").target.dot, DotKind::I8I8);
     }
 
     #[test]
@@ -215,6 +223,7 @@ mod tests {
         assert!(message("x86_64-avx2,cores=none").contains("1..=256"));
         assert!(message("x86_64-avx2,+mmx").contains("avx512vnni"));
         assert!(message("x86_64-avx2,fast").contains("cores=N"));
+        assert!(message("x86_64-avx2,dot=mmx").contains("pairs"));
     }
 
     #[test]

@@ -9,12 +9,14 @@
 //! ```
 //!
 //! Everything is a comment to the parser of the IR, so `slmc opt` runs a filetest as it stands. Commands that judge lines
-//! instead of printing have `; error: TEXT` at the end of each offending line and no `; expect:`.
+//! instead of printing have `; error: TEXT` at the end of each offending line and no `; expect:`. A long output may lie
+//! beside the file, as NAME.expected; then `; expect: beside` is the last line.
 
 use std::fmt::Write;
 
 const HEADER: &str = "; test ";
 const EXPECT: &str = "; expect:";
+const BESIDE: &str = "; expect: beside";
 const ERROR: &str = "; error: ";
 
 /// A filetest, taken apart.
@@ -28,6 +30,8 @@ pub struct TestFile {
     pub input: String,
     /// What the command has to print; `None` if the file does not say.
     pub expected: Option<String>,
+    /// Whether that lies in a file of its own. It is not in `expected` then.
+    pub beside: bool,
 }
 
 /// A complaint about one line of the input, counted from 1.
@@ -47,6 +51,10 @@ impl TestFile {
         };
         let (command, arguments) = header.trim().split_once(' ').unwrap_or((header.trim(), ""));
         let (mut input, mut expected) = (String::new(), None::<String>);
+        let (text, beside) = match text.trim_end().strip_suffix(BESIDE) {
+            Some(text) => (text, true),
+            None => (text, false),
+        };
         for line in text.lines() {
             match &mut expected {
                 None if line.trim_end() == EXPECT => expected = Some(String::new()),
@@ -63,7 +71,7 @@ impl TestFile {
                 }
             }
         }
-        Ok(Self { command: command.to_owned(), arguments: arguments.trim().to_owned(), input, expected })
+        Ok(Self { command: command.to_owned(), arguments: arguments.trim().to_owned(), input, expected, beside })
     }
 
     /// The file with `output` as its expectation.
@@ -131,6 +139,12 @@ mod tests {
         assert_eq!((file.command.as_str(), file.arguments.as_str()), ("cat", ""));
         assert_eq!(file.expected.as_deref(), Some("slmir 0\n\nend\n"));
         assert_eq!(file.with_expectation("slmir 0\n\nend\n"), text);
+    }
+
+    #[test]
+    fn expectations_may_lie_beside() {
+        let file = TestFile::parse("; test cat\nslmir 0\n; expect: beside\n").expect("well formed");
+        assert_eq!((file.beside, file.expected, file.input.as_str()), (true, None, "; test cat\nslmir 0\n"));
     }
 
     #[test]

@@ -5,7 +5,12 @@ pub mod runner;
 
 pub mod doc_example;
 pub mod file;
+pub mod kernel_meaning;
+pub mod kernel_pass;
 pub mod meaning;
+pub mod numbers;
+pub mod parsed;
+pub mod place;
 pub mod round_trip;
 
 pub mod command;

@@ -37,7 +37,13 @@ pub fn find(root: &Path) -> Result<Vec<(String, PathBuf)>, String> {
 /// Runs one file. `name` is its path below the root: `COMMAND/TOPIC/…`, where COMMAND is the one in its header.
 pub fn run(name: &str, path: &Path, mode: Mode) -> Result<(), String> {
     let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
-    let file = TestFile::parse(&text)?;
+    let mut file = TestFile::parse(&text)?;
+    let beside = path.with_extension("expected");
+    if file.beside {
+        file.expected = std::fs::read_to_string(&beside).ok();
+    } else if beside.exists() {
+        return Err(format!("{} lies beside the file, which does not end in `; expect: beside`: remove one", beside.display()));
+    }
     if name.split('/').next() != Some(&file.command) {
         return Err(format!("the file says `; test {}` but lies in {name}: move it to {}/", file.command, file.command));
     }
@@ -46,15 +52,18 @@ pub fn run(name: &str, path: &Path, mode: Mode) -> Result<(), String> {
         return Err(format!("unknown command `{}`; there are {}", file.command, known.join(", ")));
     };
     let blessed = match (command.run)(&file)? {
-        Outcome::Output(output) => match &file.expected {
-            Some(expected) => match difference(expected, &output) {
-                None => return Ok(()),
-                Some(fault) => (file.with_expectation(&output), fault),
-            },
-            None => (file.with_expectation(&output), "the file has no `; expect:`".to_owned()),
-        },
+        Outcome::Output(output) => {
+            let fault = match &file.expected {
+                Some(expected) => match difference(expected, &output) {
+                    None => return Ok(()),
+                    Some(fault) => fault,
+                },
+                None => "the file has no `; expect:`, or nothing beside it".to_owned(),
+            };
+            (if file.beside { output } else { file.with_expectation(&output) }, fault)
+        }
         Outcome::Errors(mut errors) => {
-            if file.expected.is_some() {
+            if file.beside || file.expected.is_some() {
                 return Err(format!("`{}` judges lines: write `; error: …` on them, not `; expect:`", file.command));
             }
             let last = file.input.lines().count();
@@ -72,6 +81,6 @@ pub fn run(name: &str, path: &Path, mode: Mode) -> Result<(), String> {
     };
     match mode {
         Mode::Check => Err(format!("{}\n(SLMC_BLESS=1 rewrites the expectation)", blessed.1)),
-        Mode::Bless => std::fs::write(path, blessed.0).map_err(|e| e.to_string()),
+        Mode::Bless => std::fs::write(if file.beside { &beside } else { path }, blessed.0).map_err(|e| e.to_string()),
     }
 }

@@ -1,28 +1,33 @@
-//! `slmc opt`: runs passes over a graph in text form and prints the result.
+//! `slmc opt`: runs passes over IR in text form and prints the result.
+//!
+//! What the text holds decides which passes there are: those over graphs, or those over kernels and plans.
 
 use std::fs;
-use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::time::Instant;
 
 use slmc::pipeline::name_matches;
 use slmc::target::TargetSpec;
 use slmc_ir::graph::Graph;
+use slmc_ir::plan::Program;
+use slmc_ir::target::Target;
 use slmc_passes::graph::GRAPH_PASSES;
-use slmc_passes::manager::{self, Drive, PassCx, PassSpec};
+use slmc_passes::kernel::KERNEL_PASSES;
+use slmc_passes::manager::{self, Drive, PassCx, PassInfo, PassSpec, Subject};
 
+use super::input;
 use crate::progress::seconds;
 use crate::report::{Failure, columns, note, put};
 
 /// Arguments of `slmc opt`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A graph as `slmc compile --dump-ir` writes it, or `-` for standard input
+    /// A graph, or kernels with or without a plan, as `slmc compile --dump-ir` writes them; `-` for standard input
     file: PathBuf,
     /// Passes in order, e.g. 'fold,quantize{body=q8g32},fuse'; none verifies and prints in canonical form
     #[arg(long, value_name = "LIST", default_value = "")]
     passes: String,
-    /// Device, for passes that depend on it
+    /// Device, for passes that depend on it; `x86_64-avx2,dot=none` changes what it is said to have
     #[arg(long, value_name = "TARGET")]
     target: Option<String>,
     /// Write the result to a file
@@ -36,30 +41,33 @@ pub struct Args {
 /// Runs passes.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let name = args.file.display();
-    let text = if args.file.as_os_str() == "-" {
-        let mut text = String::new();
-        io::stdin().read_to_string(&mut text).map_err(|e| Failure::new(format_args!("standard input: {e}")))?;
-        text
-    } else {
-        fs::read_to_string(&args.file).map_err(|e| Failure::new(format_args!("{name}: {e}")))?
-    };
-    let mut graph = Graph::parse(&text).map_err(|e| Failure::new(format_args!("{name}:{e}")))?;
+    let text = input::text(&args.file)?;
+    let parse = |e: slmc_ir::diag::ParseError| Failure::new(format_args!("{name}:{e}"));
     let target = args.target.as_deref().map(TargetSpec::parse).transpose()?.map(|spec| spec.target);
+    let result = if Program::is_in(&text) {
+        optimized(args, Program::parse(&text).map_err(parse)?, KERNEL_PASSES, target.as_ref())?
+    } else {
+        optimized(args, Graph::parse(&text).map_err(parse)?, GRAPH_PASSES, target.as_ref())?
+    };
+    match &args.output {
+        None => put(result),
+        Some(path) => fs::write(path, result).map_err(|e| Failure::new(format_args!("{}: {e}", path.display())))?,
+    }
+    Ok(())
+}
+
+/// The text of `m` after the passes, which are among `all`.
+fn optimized<M: Subject>(args: &Args, mut m: M, all: &[&'static PassInfo<M>], target: Option<&Target>) -> Result<String, Failure> {
     let specs = if args.passes.trim().is_empty() { Vec::new() } else { PassSpec::parse_list(&args.passes).map_err(Failure::new)? };
     let start = Instant::now();
     let clock = || start.elapsed();
     let mut cx = PassCx::new(&name_matches, &clock);
-    cx.target = target.as_ref();
+    cx.target = target;
     let report =
-        manager::run(&mut graph, &specs, GRAPH_PASSES, &mut cx, &mut Drive::default()).map_err(|e| Failure::new(format_args!("{name}: {e}")))?;
+        manager::run(&mut m, &specs, all, &mut cx, &mut Drive::default()).map_err(|e| Failure::new(format_args!("{}: {e}", args.file.display())))?;
     if args.time {
         let rows: Vec<Vec<String>> = report.times.iter().map(|pass| vec![pass.name.to_owned(), seconds(pass.run)]).collect();
         note(columns(&rows));
     }
-    let text = graph.to_string();
-    match &args.output {
-        None => put(text),
-        Some(path) => fs::write(path, text).map_err(|e| Failure::new(format_args!("{}: {e}", path.display())))?,
-    }
-    Ok(())
+    Ok(m.text())
 }

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use slmc::pipeline::phase::PHASES;
 use slmc_passes::graph::GRAPH_PASSES;
+use slmc_passes::kernel::KERNEL_PASSES;
+use slmc_passes::manager::{OptionInfo, PassInfo};
 
 use crate::report::{Failure, columns, say, say_json};
 
@@ -23,6 +25,8 @@ struct Listing {
 #[derive(Serialize)]
 struct PassJson {
     name: &'static str,
+    /// `graph` or `kernels`.
+    over: &'static str,
     summary: &'static str,
     options: Vec<OptionJson>,
 }
@@ -47,29 +51,33 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         say_json(&listing());
         return Ok(());
     }
+    let phases: Vec<Vec<String>> = PHASES.iter().map(|&(name, summary)| vec![name.to_owned(), summary.to_owned()]).collect();
+    say(format_args!("passes over graphs (slmc opt --passes)\n{}\n", table(GRAPH_PASSES)));
+    say(format_args!("passes over kernels and plans (slmc opt --passes --target)\n{}\n", table(KERNEL_PASSES)));
+    say(format_args!("phases of a compile (--stop-after, --dump-ir)\n{}", columns(&phases)));
+    Ok(())
+}
+
+/// One row for each pass and each of its options.
+fn table<M>(passes: &[&'static PassInfo<M>]) -> String {
     let mut rows = Vec::new();
-    for pass in GRAPH_PASSES {
+    for pass in passes {
         rows.push(vec![pass.name.to_owned(), pass.summary.to_owned()]);
         for option in pass.options {
             rows.push(vec![format!("  {}=", option.name), format!("{}: {} [{}]", option.summary, option.values, option.default)]);
         }
     }
-    let phases: Vec<Vec<String>> = PHASES.iter().map(|&(name, summary)| vec![name.to_owned(), summary.to_owned()]).collect();
-    say(format_args!("passes over graphs (slmc opt --passes)\n{}\n", columns(&rows)));
-    say(format_args!("phases of a compile (--stop-after, --dump-ir)\n{}", columns(&phases)));
-    Ok(())
+    columns(&rows)
 }
 
 fn listing() -> Listing {
-    let pass = |info: &&'static slmc_passes::manager::PassInfo<slmc_ir::graph::Graph>| PassJson {
-        name: info.name,
-        summary: info.summary,
-        options: info
-            .options
-            .iter()
-            .map(|option| OptionJson { name: option.name, values: option.values, default: option.default, summary: option.summary })
-            .collect(),
-    };
+    let passes = GRAPH_PASSES.iter().map(|info| row(info, "graph")).chain(KERNEL_PASSES.iter().map(|info| row(info, "kernels")));
     let phase = |&(name, summary): &(&'static str, &'static str)| PhaseJson { name, summary };
-    Listing { passes: GRAPH_PASSES.iter().map(pass).collect(), phases: PHASES.iter().map(phase).collect() }
+    Listing { passes: passes.collect(), phases: PHASES.iter().map(phase).collect() }
+}
+
+fn row<M>(info: &'static PassInfo<M>, over: &'static str) -> PassJson {
+    let option =
+        |option: &'static OptionInfo| OptionJson { name: option.name, values: option.values, default: option.default, summary: option.summary };
+    PassJson { name: info.name, over, summary: info.summary, options: info.options.iter().map(option).collect() }
 }

@@ -18,13 +18,12 @@ mod write;
 use std::time::Instant;
 
 use slmc_ir::diag::{Verified, VerifyError};
-use slmc_ir::graph::Graph;
 use slmc_ir::kernel::{KernelModule, verify_module};
-use slmc_ir::plan::{Plan, print_lowered, verify_plan};
+use slmc_ir::plan::{Plan, Program, verify_plan};
 use slmc_passes::graph::GRAPH_PASSES;
-use slmc_passes::kernel;
-use slmc_passes::lower::{self, Lowered};
-use slmc_passes::manager::{self, Drive, PassCx, PassSpec, Phase};
+use slmc_passes::kernel::KERNEL_PASSES;
+use slmc_passes::lower;
+use slmc_passes::manager::{self, Drive, PassCx, PassInfo, PassSpec, Phase, Subject};
 
 use crate::bundle::{Stage, stage};
 use crate::import::{self, ImportOptions, Imported};
@@ -79,26 +78,24 @@ fn compile_here(options: &CompileOptions, progress: &dyn Progress) -> Result<Out
     }
 
     let specs = pass_list(quantize);
-    let ran = run_graph_passes(&mut imported.graph, &specs, options, &mut dumper, &mut timer)?;
+    let ran = run_passes(&mut imported.graph, &specs, GRAPH_PASSES, options, &mut dumper, &mut timer)?;
     if let Some(name) = stop.filter(|name| ran.stopped_at(name)) {
         return stopped(timer, name, &warnings);
     }
 
-    let Lowered { mut kernels, mut plan } = timer.run("lower", None, |_| lower::lower(&imported.graph, &options.target.target))?;
-    dumper.text("lower", &kernels.to_string())?;
+    let lowered = timer.run("lower", None, |_| lower::lower(&imported.graph, &options.target.target))?;
+    let mut program = Program::from(lowered);
+    dumper.text("lower", &program.to_string())?;
     if stop == Some("lower") {
         return stopped(timer, "lower", &warnings);
     }
-    timer.run("legalize", None, |_| kernel::legalize::legalize(&mut kernels, &options.target.target));
-    dumper.text("legalize", &kernels.to_string())?;
-    if stop == Some("legalize") {
-        return stopped(timer, "legalize", &warnings);
+    let kernel_specs = PassSpec::list(manager::KERNEL_PIPELINE);
+    let ran = run_passes(&mut program, &kernel_specs, KERNEL_PASSES, options, &mut dumper, &mut timer)?;
+    if let Some(name) = stop.filter(|name| ran.stopped_at(name)) {
+        return stopped(timer, name, &warnings);
     }
-    timer.run("memory", None, |_| slmc_passes::memory::plan(&mut plan));
-    dumper.text("memory", &print_lowered(&kernels, &plan))?;
-    if stop == Some("memory") {
-        return stopped(timer, "memory", &warnings);
-    }
+    let Program { kernels, plan } = program;
+    let plan = plan.expect("invariant: lowering makes a plan and no pass drops it");
     let verified = timer.run("verify", None, |_| verify(&kernels, &plan))?;
     if stop == Some("verify") {
         return stopped(timer, "verify", &warnings);
@@ -163,7 +160,7 @@ fn pass_list(quantize: PassSpec) -> Vec<PassSpec> {
     specs
 }
 
-/// Whether and where the graph passes stopped.
+/// Whether and where a list of passes stopped.
 struct Ran(Option<String>);
 
 impl Ran {
@@ -172,9 +169,10 @@ impl Ran {
     }
 }
 
-fn run_graph_passes(
-    graph: &mut Graph,
+fn run_passes<M: Subject>(
+    m: &mut M,
     specs: &[PassSpec],
+    all: &[&'static PassInfo<M>],
     options: &CompileOptions,
     dumper: &mut Dumper<'_>,
     timer: &mut Timer<'_>,
@@ -183,7 +181,7 @@ fn run_graph_passes(
     let clock = || start.elapsed();
     let mut cx = PassCx::new(&options::name_matches, &clock);
     cx.target = Some(&options.target.target);
-    let mut dump_fault = None;
+    let (first_index, mut dump_fault) = (timer.done(), None);
     let mut observe = |phase: Phase<'_>| {
         let result = match phase.text {
             Some(text) => dumper.text(phase.name, text),
@@ -195,8 +193,8 @@ fn run_graph_passes(
     };
     let stop_after = options.stop_after.as_deref().filter(|name| specs.iter().any(|spec| spec.name == *name));
     let observe: Option<&mut dyn FnMut(Phase<'_>)> = if options.dump_ir.is_some() { Some(&mut observe) } else { None };
-    let mut drive = Drive { observe, first_index: 1, stop_after };
-    let report = manager::run(graph, specs, GRAPH_PASSES, &mut cx, &mut drive)?;
+    let mut drive = Drive { observe, first_index, stop_after };
+    let report = manager::run(m, specs, all, &mut cx, &mut drive)?;
     if let Some(fault) = dump_fault {
         return Err(fault);
     }

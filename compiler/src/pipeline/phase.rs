@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::CompileError;
 
-/// Every phase in order, with what it does. Names of graph passes are those of the passes.
+/// Every phase in order, with what it does. A pass is a phase of its name.
 pub const PHASES: &[(&str, &str)] = &[
     ("import", "read and check the checkpoint, build the graph"),
     ("fold", "simplify the graph"),
@@ -97,6 +97,11 @@ impl<'p> Timer<'p> {
     /// Records a phase that was timed elsewhere.
     pub(super) fn add(&mut self, name: &str, time: Duration) {
         self.times.push(PhaseTime { name: name.to_owned(), time });
+    }
+
+    /// Phases so far; the number of the next one.
+    pub(super) fn done(&self) -> usize {
+        self.times.len()
     }
 
     pub(super) fn finish(self) -> Vec<PhaseTime> {

@@ -2,6 +2,7 @@
 
 mod errors;
 mod help;
+mod opt;
 mod run;
 
 #[cfg(feature = "llvm")]

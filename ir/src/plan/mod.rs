@@ -6,6 +6,7 @@
 
 mod parse;
 mod print;
+pub mod program;
 mod verify;
 
 use crate::arena::Arena;
@@ -15,6 +16,7 @@ use crate::kernel::KernelId;
 
 pub use parse::parse_lowered;
 pub use print::print_lowered;
+pub use program::Program;
 pub use verify::verify_plan;
 
 define_id!(

@@ -20,9 +20,14 @@ pub fn parse_lowered(text: &str) -> Result<(KernelModule, Plan), ParseError> {
     let mut cursor = Cursor::new(text)?;
     cursor.version()?;
     let kernels = KernelModule::read(&mut cursor)?;
-    let plan = Parser { cursor: &mut cursor, kernels: &kernels }.plan()?;
+    let plan = read_plan(&mut cursor, &kernels)?;
     cursor.end()?;
     Ok((kernels, plan))
+}
+
+/// Reads the plan ahead.
+pub(super) fn read_plan(cursor: &mut Cursor<'_>, kernels: &KernelModule) -> Result<Plan, ParseError> {
+    Parser { cursor, kernels }.plan()
 }
 
 struct Parser<'c, 'a> {

@@ -1,10 +1,11 @@
-//! Passes over kernel IR.
+//! The passes over kernels and plan: one folder each, here or beside, named as its pass.
 
 pub mod legalize;
 
-mod dot_offset;
-mod dot_pairs;
-mod dot_widen;
-mod exp;
-mod steps;
-mod tanh;
+use slmc_ir::plan::Program;
+
+use crate::manager::PassInfo;
+use crate::memory;
+
+/// Every kernel pass, in the usual order.
+pub static KERNEL_PASSES: &[&PassInfo<Program>] = &[&legalize::INFO, &memory::INFO];

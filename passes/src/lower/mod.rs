@@ -7,7 +7,7 @@ pub mod cpu;
 
 use slmc_ir::graph::Graph;
 use slmc_ir::kernel::KernelModule;
-use slmc_ir::plan::Plan;
+use slmc_ir::plan::{Plan, Program};
 use slmc_ir::target::Target;
 
 /// What lowering yields.
@@ -17,6 +17,12 @@ pub struct Lowered {
     pub kernels: KernelModule,
     /// The plan that launches them. Arena offsets are zero until [`crate::memory::plan`] ran.
     pub plan: Plan,
+}
+
+impl From<Lowered> for Program {
+    fn from(lowered: Lowered) -> Self {
+        Self { kernels: lowered.kernels, plan: Some(lowered.plan) }
+    }
 }
 
 /// Why a graph could not be lowered.

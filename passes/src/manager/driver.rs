@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use slmc_ir::graph::Graph;
+use slmc_ir::plan::Program;
 
 use super::{Changed, PassCx, PassInfo, PassSpec, PipelineError};
 
@@ -23,6 +24,24 @@ impl Subject for Graph {
             Ok(_) => Vec::new(),
             Err(errors) => errors.iter().map(ToString::to_string).collect(),
         }
+    }
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Subject for Program {
+    /// A plan whose arena is not laid out yet is judged as `memory` would lay it out, so that the other rules can be checked.
+    fn faults(&self) -> Vec<String> {
+        let faults = match &self.plan {
+            Some(plan) if plan.arena_bytes == 0 && plan.arena.len() > 0 => {
+                let mut placed = self.clone();
+                placed.plan.iter_mut().for_each(crate::memory::plan);
+                Program::faults(&placed)
+            }
+            _ => Program::faults(self),
+        };
+        faults.iter().map(ToString::to_string).collect()
     }
     fn text(&self) -> String {
         self.to_string()

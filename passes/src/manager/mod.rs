@@ -18,7 +18,7 @@ use crate::graph::share::SharingReport;
 
 pub use driver::{Drive, PassTime, Phase, RunReport, Subject, run};
 pub use options::{OptionError, OptionReader, Options};
-pub use pipeline::{GRAPH_PIPELINE, PassSpec, PipelineError};
+pub use pipeline::{GRAPH_PIPELINE, KERNEL_PIPELINE, PassSpec, PipelineError};
 
 /// Answers whether a name matches a pattern, or says in words what is wrong with the pattern.
 ///

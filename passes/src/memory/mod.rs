@@ -7,7 +7,33 @@
 use std::collections::BTreeMap;
 
 use slmc_ir::arena::Id;
-use slmc_ir::plan::{ArenaId, Binding, Dispatch, Plan};
+use slmc_ir::plan::{ArenaId, Binding, Dispatch, Plan, Program};
+
+use crate::manager::{Changed, OptionError, Options, Pass, PassCx, PassError, PassInfo};
+
+/// Row of the pass list.
+pub static INFO: PassInfo<Program> = PassInfo { name: "memory", summary: "place activations in the arena", options: &[], build };
+
+struct Memory;
+
+fn build(options: &Options) -> Result<Box<dyn Pass<Program>>, OptionError> {
+    options.reader(INFO.name).finish(Box::new(Memory))
+}
+
+impl Pass<Program> for Memory {
+    fn info(&self) -> &'static PassInfo<Program> {
+        &INFO
+    }
+
+    fn run(&self, m: &mut Program, _cx: &mut PassCx<'_>) -> Result<Changed, PassError> {
+        let Some(arena) = &mut m.plan else {
+            return Err(PassError::Unsupported(vec!["there is no plan to lay out, only kernels; give a file with a `plan`".to_owned()]));
+        };
+        let before = arena.clone();
+        plan(arena);
+        Ok(Changed::when(*arena != before))
+    }
+}
 
 /// Alignment of every buffer.
 const ALIGN: u64 = 64;

@@ -1,19 +1,17 @@
 //! `test cat`: parses and prints. With `test cat errors` the text must not parse, and the error stands on its line.
 
-use slmc_ir::graph::Graph;
-
 use super::{Command, Outcome};
 use crate::file::{LineError, TestFile};
-use crate::round_trip;
+use crate::parsed::Parsed;
 
 /// Row of the command list.
 pub static COMMAND: Command = Command { name: "cat", run };
 
 fn run(file: &TestFile) -> Result<Outcome, String> {
-    match (file.arguments.as_str(), Graph::parse(&file.input)) {
-        ("", Ok(graph)) => {
-            round_trip::graph(&graph)?;
-            Ok(Outcome::Output(graph.to_string()))
+    match (file.arguments.as_str(), Parsed::parse(&file.input)) {
+        ("", Ok(parsed)) => {
+            parsed.round_trip()?;
+            Ok(Outcome::Output(parsed.to_string()))
         }
         ("", Err(e)) => Err(e.to_string()),
         ("errors", Ok(_)) => Ok(Outcome::Errors(Vec::new())),

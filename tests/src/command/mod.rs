@@ -1,6 +1,10 @@
 //! The commands of filetests, one file each. A command's name is that of its file and of its folder of tests.
 
 pub mod cat;
+pub mod interp;
+pub mod legalize;
+pub mod lower;
+pub mod memory;
 pub mod pass;
 pub mod verify;
 
@@ -24,4 +28,4 @@ pub enum Outcome {
 }
 
 /// Every command.
-pub static ALL: &[&Command] = &[&cat::COMMAND, &verify::COMMAND, &pass::COMMAND];
+pub static ALL: &[&Command] = &[&cat::COMMAND, &verify::COMMAND, &pass::COMMAND, &lower::COMMAND, &legalize::COMMAND, &memory::COMMAND, &interp::COMMAND];

@@ -5,6 +5,9 @@ use crate::{no_breach, texts};
 /// A file has no more lines than this.
 const MOST_LINES: usize = 800;
 
+/// From here on a file is pointed out, while splitting it is still easy.
+const MANY_LINES: usize = 600;
+
 /// Tables may be longer; each with its reason.
 const TABLES: [(&str, &str); 0] = [];
 
@@ -16,8 +19,11 @@ fn files_are_short_and_named_by_their_duty() {
     let mut breaches = Vec::new();
     for (path, text) in texts(&[".rs"]) {
         let lines = text.lines().count();
-        if lines > MOST_LINES && !TABLES.iter().any(|(table, _)| *table == path) {
+        let is_table = TABLES.iter().any(|(table, _)| *table == path);
+        if lines > MOST_LINES && !is_table {
             breaches.push(format!("{path}: {lines} lines, at most {MOST_LINES}: split it by duty"));
+        } else if lines > MANY_LINES && !is_table {
+            println!("warning: {path}: {lines} lines; past {MOST_LINES} this fails, split it by duty");
         }
         let name = path.rsplit('/').next().unwrap_or(&path).trim_end_matches(".rs");
         if BANNED_NAMES.contains(&name) || path.split('/').any(|part| BANNED_NAMES.contains(&part)) {

@@ -7,11 +7,44 @@
 //! Integer results stay the same; floats within what [`super::exp`] and [`super::tanh`] state. A legal module is unchanged
 //! but for its numbering, which is made canonical.
 
-use super::steps::Steps;
-use super::{dot_offset, dot_pairs, dot_widen, exp, tanh};
+mod dot_offset;
+mod dot_pairs;
+mod dot_widen;
+mod exp;
+mod steps;
+mod tanh;
+
 use slmc_ir::arena::{Arena, Id};
 use slmc_ir::kernel::{Def, Expr, Kernel, KernelModule, Operand, Scalar, Stmt, Type, UnaryOp, Value, ValueId};
+use slmc_ir::plan::Program;
 use slmc_ir::target::{DotKind, Target};
+
+use crate::manager::{Changed, OptionError, Options, Pass, PassCx, PassError, PassInfo};
+use steps::Steps;
+
+/// Row of the pass list.
+pub static INFO: PassInfo<Program> = PassInfo { name: "legalize", summary: "take apart what the target lacks", options: &[], build };
+
+struct Legalize;
+
+fn build(options: &Options) -> Result<Box<dyn Pass<Program>>, OptionError> {
+    options.reader(INFO.name).finish(Box::new(Legalize))
+}
+
+impl Pass<Program> for Legalize {
+    fn info(&self) -> &'static PassInfo<Program> {
+        &INFO
+    }
+
+    fn run(&self, m: &mut Program, cx: &mut PassCx<'_>) -> Result<Changed, PassError> {
+        let Some(target) = cx.target else {
+            return Err(PassError::Unsupported(vec!["the result depends on the target, and none is given; name one with --target".to_owned()]));
+        };
+        let before = m.kernels.clone();
+        legalize(&mut m.kernels, target);
+        Ok(Changed::when(m.kernels != before))
+    }
+}
 
 /// Makes every kernel of a well-typed module legal for `target`.
 pub fn legalize(module: &mut KernelModule, target: &Target) {
