@@ -20,7 +20,8 @@ pub fn line_of(text: &str, at: &str) -> Option<usize> {
 fn defines(line: &str, id: &str) -> bool {
     let line = line.strip_prefix("for ").unwrap_or(line);
     let line = line.strip_prefix("private ").or_else(|| line.strip_prefix("workgroup ")).unwrap_or(line);
-    line.strip_prefix(id).is_some_and(|rest| rest.starts_with(':') || [" = ", " %", " in ", " \"", " slot "].iter().any(|next| rest.starts_with(next)))
+    line.strip_prefix(id)
+        .is_some_and(|rest| rest.starts_with(':') || [" = ", " %", " in ", " \"", " slot "].iter().any(|next| rest.starts_with(next)))
 }
 
 fn in_kernel(lines: &[&str], name: &str, what: &str) -> Option<usize> {

@@ -28,4 +28,5 @@ pub enum Outcome {
 }
 
 /// Every command.
-pub static ALL: &[&Command] = &[&cat::COMMAND, &verify::COMMAND, &pass::COMMAND, &lower::COMMAND, &legalize::COMMAND, &memory::COMMAND, &interp::COMMAND];
+pub static ALL: &[&Command] =
+    &[&cat::COMMAND, &verify::COMMAND, &pass::COMMAND, &lower::COMMAND, &legalize::COMMAND, &memory::COMMAND, &interp::COMMAND];
