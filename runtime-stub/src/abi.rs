@@ -173,7 +173,7 @@ record! {
         pub kv_bytes: u64,
         /// Bytes of `weights.bin`.
         pub weights_bytes: u64,
-        /// Arena offset of the input token ids, u32 [chunk]; a multiple of 4.
+        /// Arena offset of the input token ids, `u32 [chunk]`; a multiple of 4.
         pub token_ids: u64,
         /// Arena offset of the logits, f32 [head_rows, vocab]; a multiple of 4.
         pub logits: u64,

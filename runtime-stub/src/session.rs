@@ -187,7 +187,7 @@ impl<'m> Session<'m> {
         Ok(())
     }
 
-    /// Logits after the last token, f32 [vocab].
+    /// Logits after the last token, `f32 [vocab]`.
     ///
     /// # Errors
     /// [`Code::State`] if the last evaluation computed none, or the session moved since.

@@ -8,7 +8,7 @@
 pub enum Op {
     /// `embed tokens, table` → f32[T, D]: row `tokens[t]` of table [V, D], dequantized.
     Embed,
-    /// `linear x, w (, bias)` → f32[T, N]: `x · wᵀ + bias`, w [N, K], bias [N]. If `x` is a8g32 the products of a group are
+    /// `linear x, w (, bias)` → f32[T, N]: `x · wᵀ + bias`, w `[N, K]`, bias `[N]`. If `x` is a8g32 the products of a group are
     /// summed exactly in i32, then scaled.
     Linear,
     /// `rms_norm x, w` → f32[T, K]: `x / sqrt(mean(x²) + eps) · w` over each of `heads` equal parts of the row; w [K / heads].

@@ -13,7 +13,7 @@
 //! | `kv-slot` | slots are in range, in the body, written once per part; `attention` reads k and v of one slot |
 //! | `weight` | 1 or 2 constant dims ≥ 1; a quantized weight has 2 and its group divides K; no u32, no a8g32 |
 //! | `bounds` | 1 ≤ chunk ≤ ctx |
-//! | `interface` | the body takes u32[T] or f32[T,K]; a head takes the body's one output and gives f32[T,V] |
+//! | `interface` | the body takes `u32[T]` or `f32[T,K]`; a head takes the body's one output and gives `f32[T,V]` |
 //! | `group` | groups are absent, or a partition of the order into runs of at least one node |
 
 use super::op::{KvPart, Op, RopeScaling};

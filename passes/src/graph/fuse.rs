@@ -5,11 +5,11 @@
 //!
 //! | kind | nodes |
 //! |---|---|
-//! | `Embed` | embed [scale] [N] [Q] |
+//! | `Embed` | `embed [scale] [N] [Q]` |
 //! | `Qkv` | linear q, linear k, linear v, rope q, rope k, kv_append k, kv_append v |
-//! | `Attention` | attention [Q] |
-//! | `GatedLinear` | linear gate, linear up, silu or gelu_tanh, mul [Q] |
-//! | `LinearResidual` | linear [add] [N] [Q], at least one of the three |
+//! | `Attention` | `attention [Q]` |
+//! | `GatedLinear` | `linear gate, linear up, silu or gelu_tanh, mul [Q]` |
+//! | `LinearResidual` | `linear [add] [N] [Q]`, at least one of the three |
 //! | `Linear` | linear |
 //! | `Single` | any other node |
 //!

@@ -14,7 +14,7 @@ pub const MAX_STOP_BYTES: usize = 512;
 pub enum StopError {
     /// An empty string would stop at once.
     Empty,
-    /// More than [`MAX_STOPS`] strings.
+    /// More than `MAX_STOPS` strings.
     TooMany,
     /// More than [`MAX_STOP_BYTES`] bytes in all.
     TooLong,

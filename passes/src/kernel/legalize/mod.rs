@@ -4,7 +4,7 @@
 //! - `dot4` becomes what the target's [`DotKind`] offers: nothing to do for u8·i8 on `U8I8`, an offset for i8·i8 there, sums of
 //!   pairs on `Pairs`, widening multiplies on `None`. For `I8I8`, unsigned operands of at most 127 are taken as signed.
 //!
-//! Integer results stay the same; floats within what [`super::exp`] and [`super::tanh`] state. A legal module is unchanged
+//! Integer results stay the same; floats within what `super::exp` and `super::tanh` state. A legal module is unchanged
 //! but for its numbering, which is made canonical.
 
 mod dot_offset;
