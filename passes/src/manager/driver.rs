@@ -34,7 +34,7 @@ impl Subject for Program {
     /// A plan whose arena is not laid out yet is judged as `memory` would lay it out, so that the other rules can be checked.
     fn faults(&self) -> Vec<String> {
         let faults = match &self.plan {
-            Some(plan) if plan.arena_bytes == 0 && plan.arena.len() > 0 => {
+            Some(plan) if plan.arena_bytes == 0 && !plan.arena.is_empty() => {
                 let mut placed = self.clone();
                 placed.plan.iter_mut().for_each(crate::memory::plan);
                 Program::faults(&placed)
