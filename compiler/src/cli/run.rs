@@ -38,7 +38,7 @@ pub struct Args {
     /// No timings on standard error
     #[arg(short, long)]
     quiet: bool,
-    /// Prompt ids, answer ids, answer and timings as JSON on standard output
+    /// Prompt ids, answer ids (with the token that ended the answer), answer and timings as JSON on standard output
     #[arg(long)]
     json: bool,
 }
@@ -141,7 +141,14 @@ fn answer(opened: &mut Opened, ids: &[u32], options: &GenerateOptions, stream: b
         true
     });
     match result {
-        Ok(info) => Ok(Answer { ids: answer, text, info }),
+        Ok(info) => {
+            // The token that ended the answer is not appended to the session, but is one of the answer's ids, as in
+            // Hugging Face's `generate`; a draw depends on seed and position only, so this is the same one.
+            if info.end == End::EndOfText as u32 {
+                answer.push(opened.engine.sample(&options.sampling)?);
+            }
+            Ok(Answer { ids: answer, text, info })
+        }
         Err(failed) => {
             if stream && !text.is_empty() {
                 say("");

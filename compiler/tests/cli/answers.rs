@@ -79,6 +79,18 @@ fn a_chat_is_answered_on_standard_output_alone() {
 }
 
 #[test]
+fn ids_of_an_answer_include_the_one_that_ended_it() {
+    let chat = r#"[{"role": "system", "content": "[1] The restocking fee for luggage is 22 percent."},
+        {"role": "user", "content": "What is the restocking fee for luggage?"}]"#;
+    let out = with_input(&["run", arg(student()), "--messages", "-", "--json"], chat.as_bytes()).ok().out;
+    let json: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(json["end"], "end_of_text");
+    let ids = json["answer_ids"].as_array().expect("ids");
+    assert_eq!(ids.last().and_then(serde_json::Value::as_u64), Some(2), "{ids:?}");
+    assert_eq!(ids.len() as u64, json["tokens"].as_u64().expect("a count") + 1);
+}
+
+#[test]
 fn a_conversation_goes_on_line_by_line() {
     let ran = with_input(&["run", arg(student()), "--quiet", "--max-tokens", "8"], b"hello\n\nwhat?\n/reset\nhello\n/exit\nnever read\n").ok();
     assert_eq!(ran.err, "");
