@@ -166,5 +166,8 @@ fn given(builtin: kernel::Builtin) -> Given {
         kernel::Builtin::T | kernel::Builtin::P | kernel::Builtin::Row => Given::Step,
         kernel::Builtin::Grid(_) => Given::Tile,
         kernel::Builtin::Lane => Given::Lane,
+        kernel::Builtin::Subgroup => Given::Subgroup,
+        kernel::Builtin::SubgroupLane => Given::SubgroupLane,
+        kernel::Builtin::Subgroups => Given::Subgroups,
     }
 }

@@ -1,6 +1,7 @@
 //! Pure expressions.
 //!
-//! Floats are compared and selected where naga's `min` and `max` would leave a NaN to the driver. `i32` wraps, `u32` does not
+//! Floats are compared and selected where naga's `min` and `max` would leave a NaN to the driver, and differ where they are not
+//! equal, because naga's own comparison is false with a NaN in SPIR-V. `i32` wraps, `u32` does not
 //! (the verifier's rule), so nothing is checked.
 
 use super::Fault;
@@ -31,6 +32,10 @@ pub(super) fn expr(f: &mut Func<'_, '_>, e: &Expr, ty: Type) -> Result<V, Fault>
         Expr::Cmp(op, a, b) => {
             let of = type_of(f, *a)?;
             let (a, b) = (f.operand(*a, of)?, f.operand(*b, of)?);
+            if *op == CmpOp::Ne && of.scalar.is_float() {
+                let equal = f.b.binary(Bo::Equal, a, b);
+                return Ok(f.b.unary(Uo::LogicalNot, equal));
+            }
             Ok(f.b.binary(comparison(*op), a, b))
         }
         Expr::Select(c, a, b) => {

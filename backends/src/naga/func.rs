@@ -125,8 +125,12 @@ impl Func<'_, '_> {
                 let tile = self.given(Given::Tile)?;
                 Ok(self.b.member(tile, u32::from(axis)))
             }
-            Builtin::Lane if kernel.lanes == 1 => Ok(self.b.u32(0)),
+            Builtin::Lane | Builtin::Subgroup | Builtin::SubgroupLane if kernel.lanes == 1 => Ok(self.b.u32(0)),
+            Builtin::Subgroups if kernel.lanes == 1 => Ok(self.b.u32(1)),
             Builtin::Lane => self.given(Given::Lane),
+            Builtin::Subgroup => self.given(Given::Subgroup),
+            Builtin::SubgroupLane => self.given(Given::SubgroupLane),
+            Builtin::Subgroups => self.given(Given::Subgroups),
         }
     }
 

@@ -6,7 +6,7 @@
 use super::object;
 use super::types::{self, Form, Halves};
 use crate::Unsupported;
-use slmc_ir::kernel::{BinaryOp, Buffer, Def, Expr, Kernel, KernelModule, Operand, Scalar, Space, Stmt, Type, UnaryOp, Value, ValueId};
+use slmc_ir::kernel::{BinaryOp, Buffer, Builtin, Def, Expr, Kernel, KernelModule, Operand, Scalar, Space, Stmt, Type, UnaryOp, Value, ValueId};
 use slmc_ir::target::{Gpu, GpuApi, Target};
 use std::collections::BTreeSet;
 
@@ -31,6 +31,7 @@ type Finding = (String, &'static str);
 
 const GPU_TYPES: &str = "use vectors of 2 or 4 of f32, i32, u32, of 4, 8 or 16 bytes, of 2, 4 or 8 halves";
 const UNPACK: &str = "convert to 32-bit numbers, compute, convert back";
+const MEMORY: &str = "reduce in workgroup memory, or choose a target with subgroups";
 const LEGALIZE: &str = "legalize the module for this target first";
 
 /// Everything unsupported, in the order of the module.
@@ -81,7 +82,7 @@ fn kernel_faults(kernel: &Kernel, gpu: &Gpu, found: &mut Vec<Unsupported>) {
     }
     let mut seen = BTreeSet::new();
     types::walk(&kernel.body, &mut |stmt| {
-        if let Some((at, finding)) = stmt_fault(kernel, stmt)
+        if let Some((at, finding)) = stmt_fault(kernel, stmt, gpu)
             && seen.insert(at.clone())
         {
             fault(Some(at), finding);
@@ -157,6 +158,7 @@ fn value_fault(kernel: &Kernel, value: &Value, halves: Halves, gpu: &Gpu) -> Opt
             (packed(to) && of(*c).is_some_and(Type::is_vector)).then(|| (format!("selection among the lanes of {to}"), "select by one condition"))
         }
         Expr::Convert(a) => of(*a).and_then(|from| conversion_fault(from, to, halves)),
+        Expr::Builtin(Builtin::Subgroup | Builtin::SubgroupLane | Builtin::Subgroups) if !gpu.subgroups => Some(("subgroups".into(), MEMORY)),
         Expr::Bitcast(_) | Expr::Builtin(_) => None,
         Expr::Dot4 { .. } if !gpu.int_dot => Some(("dot4".into(), LEGALIZE)),
         Expr::Dot4 { a, max_a, .. } => (of(*a).is_some_and(|t| t.scalar == Scalar::U8) && *max_a > 127)
@@ -192,7 +194,7 @@ fn repeat_fault(from: Type, to: Type, halves: Halves) -> Option<Finding> {
 }
 
 /// What is wrong with a statement, and where.
-fn stmt_fault(kernel: &Kernel, stmt: &Stmt) -> Option<(String, Finding)> {
+fn stmt_fault(kernel: &Kernel, stmt: &Stmt, gpu: &Gpu) -> Option<(String, Finding)> {
     const SAME: &str = "bind the bytes as a buffer of that element";
     let value = |v: ValueId| kernel.values.get(v).map(|v| v.ty);
     match stmt {
@@ -204,6 +206,7 @@ fn stmt_fault(kernel: &Kernel, stmt: &Stmt) -> Option<(String, Finding)> {
             let (elem, ty) = (kernel.buffers.get(*buf)?.elem, value(*v)?);
             (elem != ty).then(|| (format!("store {buf}, {v}"), (format!("a store of {ty} to a buffer of {elem}"), SAME)))
         }
+        Stmt::Subgroup { dst, op, .. } => (!gpu.subgroups).then(|| (dst.to_string(), (format!("subgroup {op}"), MEMORY))),
         _ => None,
     }
 }

@@ -7,8 +7,8 @@ use super::Fault;
 use super::builder::V;
 use super::expr;
 use super::func::Func;
-use naga::{Barrier, BinaryOperator, Block, Scalar as Ns, Statement};
-use slmc_ir::kernel::{BufId, Def, Imm, Operand, Scalar, Stmt, Type, ValueId};
+use naga::{Barrier, BinaryOperator, Block, Scalar as Ns, Statement, SubgroupOperation};
+use slmc_ir::kernel::{BufId, Def, Imm, Operand, ReduceOp, Scalar, Stmt, Type, ValueId};
 
 /// Writes statements into the open block.
 pub(super) fn block(f: &mut Func<'_, '_>, stmts: &[Stmt]) -> Result<(), Fault> {
@@ -59,6 +59,18 @@ fn stmt(f: &mut Func<'_, '_>, s: &Stmt) -> Result<(), Fault> {
             let reject = f.b.close();
             f.b.stmt(Statement::If { condition, accept, reject });
         }
+        Stmt::Subgroup { dst, op, value } => {
+            let ty = kernel.values[*dst].ty;
+            let argument = f.operand(*value, ty)?;
+            let op = match op {
+                ReduceOp::Add => SubgroupOperation::Add,
+                ReduceOp::Max => SubgroupOperation::Max,
+                ReduceOp::Min => SubgroupOperation::Min,
+            };
+            let (scalar, _) = f.form(ty)?.shape();
+            let out = if kernel.lanes == 1 { argument } else { f.b.subgroup(op, argument, scalar) };
+            f.define(*dst, out);
+        }
         Stmt::Barrier if kernel.lanes == 1 => {}
         Stmt::Barrier => f.b.stmt(Statement::ControlBarrier(Barrier::WORK_GROUP)),
     }
@@ -85,6 +97,8 @@ struct Bounds {
 
 fn unrolled(f: &mut Func<'_, '_>, iv: ValueId, bounds: Bounds, copies: u32, body: &[Stmt]) -> Result<(), Fault> {
     let step = bounds.step;
+    // Copies that no loop variable can count have no place in any loop.
+    let copies = if copies.checked_mul(step).is_some() { copies } else { 1 };
     let (Operand::Imm(Imm::Int(first)), Operand::Imm(Imm::Int(last))) = (bounds.start, bounds.end) else {
         let (start, end) = (f.operand(bounds.start, Type::INDEX)?, f.operand(bounds.end, Type::INDEX)?);
         let now = counter(f, start);

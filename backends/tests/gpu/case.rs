@@ -4,7 +4,7 @@
 pub use crate::numbers::{Gen, numbers};
 use crate::{spirv, vulkan};
 use slmc_backends::{Artifact, EmitOptions};
-use slmc_ir::interp::kernel::{Compiled, Memory, Step, run_grid};
+use slmc_ir::interp::kernel::{Compiled, Machine, Memory, Step};
 use slmc_ir::kernel::{Access, BufId, Builtin, CmpOp, Kernel, KernelBuilder, KernelModule, Scalar, StepBounds, Type, ValueId, verify_module};
 use slmc_ir::target::{Gpu, GpuApi, Target, known};
 
@@ -82,8 +82,9 @@ impl Sheet {
 
     fn flush(&mut self) {
         let next = KernelBuilder::new(format!("{}_{}", self.name, self.done.len() + 1), BOUNDS, [1, 1, 1]);
-        let mut kernel = std::mem::replace(&mut self.builder, next).finish();
-        kernel.lanes = LANES;
+        let mut done = std::mem::replace(&mut self.builder, next);
+        done.lanes(LANES);
+        let kernel = done.finish();
         self.lane = None;
         let (buffers, ulps) = (std::mem::take(&mut self.buffers), std::mem::take(&mut self.ulps));
         self.done.push(Case { kernel, buffers, ulps, grid: [1, 1, 1] });
@@ -188,11 +189,12 @@ fn compare(case: &Case, p: usize, expected: &[u8], found: &[u8]) {
     }
 }
 
-fn interpret(case: &Case, _subgroup: u32) -> Vec<Vec<u8>> {
+fn interpret(case: &Case, subgroup: u32) -> Vec<Vec<u8>> {
     let code = Compiled::new(&case.kernel).unwrap_or_else(|faults| panic!("{faults:#?}\n{}", case.kernel));
     let mut buffers = case.buffers.clone();
     let (mut memory, places) = Memory::of_slices(buffers.iter_mut().map(Vec::as_mut_slice).collect());
-    run_grid(&code, &mut memory, &places, STEP, case.grid).unwrap_or_else(|fault| panic!("{fault}\n{}", case.kernel));
+    let mut machine = Machine::new(&code).with_subgroups(subgroup);
+    machine.grid(&mut memory, &places, STEP, case.grid).unwrap_or_else(|fault| panic!("{fault}\n{}", case.kernel));
     buffers
 }
 
