@@ -4,8 +4,10 @@
 
 mod case;
 mod exprs;
+mod flow;
 #[path = "../numbers/mod.rs"]
 mod numbers;
+mod packed;
 mod spirv;
 mod vulkan;
 
@@ -34,4 +36,35 @@ fn conversions() {
 #[test]
 fn moving_lanes() {
     check(false, &exprs::moves());
+}
+
+#[test]
+fn packed_bytes() {
+    check(false, &packed::bytes());
+}
+
+#[test]
+fn packed_halves() {
+    check(false, &packed::halves());
+    check(true, &packed::halves());
+}
+
+#[test]
+fn half_arithmetic() {
+    check(true, &packed::half_arithmetic());
+}
+
+#[test]
+fn dot_products() {
+    check(true, &packed::dots());
+}
+
+#[test]
+fn statements() {
+    check(false, &flow::statements());
+}
+
+#[test]
+fn subgroups() {
+    check(true, &flow::subgroups());
 }
