@@ -16,7 +16,8 @@ fn case(name: &str, lanes: u32, grid: [u32; 3], build: impl FnOnce(&mut KernelBu
 
 /// All cases that any device can run.
 pub fn statements() -> Vec<Case> {
-    let mut cases = vec![step_and_grid(1), step_and_grid(24), branches(), in_place(), lane_bounds(), private_arrays(), variables(), prefetch(), nothing()];
+    let mut cases =
+        vec![step_and_grid(1), step_and_grid(24), branches(), in_place(), lane_bounds(), private_arrays(), variables(), prefetch(), nothing()];
     for unroll in [1, 2, 3, 4, 8] {
         cases.push(fixed_loop(unroll));
         cases.push(dynamic_loop(unroll));
@@ -160,7 +161,11 @@ fn private_arrays() -> Case {
         let floats = b.param("floats", quad, 32, Access::Read, 64);
         let words = b.param("words", bytes, 32, Access::Read, 64);
         let pairs = b.param("pairs", halves, 32, Access::Read, 64);
-        let outs = [b.param("quads", quad, 32, Access::Write, 64), b.param("bytes", bytes, 32, Access::Write, 64), b.param("halves", halves, 32, Access::Write, 64)];
+        let outs = [
+            b.param("quads", quad, 32, Access::Write, 64),
+            b.param("bytes", bytes, 32, Access::Write, 64),
+            b.param("halves", halves, 32, Access::Write, 64),
+        ];
         let locals = [b.private("quads", quad, 8), b.private("bytes", bytes, 8), b.private("halves", halves, 8)];
         let single = b.private("single", U32, 2);
         let lane = b.builtin(Builtin::Lane);

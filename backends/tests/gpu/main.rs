@@ -7,7 +7,10 @@ mod exprs;
 mod flow;
 #[path = "../numbers/mod.rs"]
 mod numbers;
+mod output;
 mod packed;
+mod random;
+mod refusals;
 mod spirv;
 mod vulkan;
 
