@@ -35,16 +35,21 @@ pub fn arithmetic() -> Vec<Case> {
                 if defined {
                     let ty = Type::vector(scalar, lanes);
                     let ulps = if op == BinaryOp::Div && scalar == Scalar::F32 { 3 } else { 0 };
-                    sheet.apply_within(ulps, &format!("{name}_{ty}"), &[(ty, Gen::Any), (ty, Gen::Any)], |b, v| {
+                    let right = if op == BinaryOp::Rem { Gen::NonZero } else { Gen::Any };
+                    sheet.apply_within(ulps, &format!("{name}_{ty}"), &[(ty, Gen::Any), (ty, right)], |b, v| {
                         let (left, right) = provable(b, op, v[0], v[1]);
                         b.binary(op, left, right)
                     });
                 }
             }
         }
-        let f32s = Type::vector(Scalar::F32, lanes);
+        let (f32s, ints) = (Type::vector(Scalar::F32, lanes), Type::vector(Scalar::I32, lanes));
+        // The least number over −1 is among these.
+        sheet.apply(&format!("div_negative_{ints}"), &[(ints, Gen::Any), (ints, Gen::Any)], |b, v| {
+            let divisor = b.min(v[1], -1i32);
+            b.div(v[0], divisor)
+        });
         // Vulkan lets a device round the product of `fma`, so these products are exact.
-        let ints = Type::vector(Scalar::I32, lanes);
         sheet.apply(&format!("fma_{f32s}"), &[(ints, Gen::Small), (ints, Gen::Small), (f32s, Gen::Small)], |b, v| {
             let (left, right) = (b.convert(v[0], Scalar::F32), b.convert(v[1], Scalar::F32));
             b.fma(left, right, v[2])

@@ -12,6 +12,7 @@ mod packed;
 mod random;
 mod refusals;
 mod spirv;
+mod tiles;
 mod vulkan;
 
 use case::check;
@@ -68,6 +69,11 @@ fn statements() {
 }
 
 #[test]
+fn workgroups() {
+    check(false, &tiles::workgroups());
+}
+
+#[test]
 fn subgroups() {
-    check(true, &flow::subgroups());
+    check(true, &tiles::subgroups());
 }

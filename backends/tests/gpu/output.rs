@@ -2,7 +2,7 @@
 
 use crate::case::{emit, target, words};
 use crate::spirv::instructions;
-use crate::{flow, packed};
+use crate::{flow, packed, tiles};
 use object::{Object, ObjectSection, ObjectSymbol};
 use slmc_backends::{EmitOptions, Shaders, lookup};
 use slmc_ir::kernel::{Access, KernelBuilder, KernelModule, Scalar, Type, verify_module};
@@ -10,7 +10,7 @@ use slmc_ir::target::{GpuApi, Target};
 
 fn module() -> KernelModule {
     let mut module = KernelModule::default();
-    for case in flow::statements().into_iter().chain(flow::subgroups()).chain(packed::dots()) {
+    for case in flow::statements().into_iter().chain(tiles::workgroups()).chain(tiles::subgroups()).chain(packed::dots()) {
         module.kernels.push(case.kernel);
     }
     module
@@ -227,7 +227,7 @@ fn the_hosts_object_has_the_header_and_an_empty_table_both_hidden() {
             let section = file.section_by_index(symbol.section_index().expect("it is defined")).expect("its section is there");
             let at = (symbol.address() - section.address()) as usize;
             assert_eq!(&section.data().expect("it has data")[at..at + 8], expected, "{triple}: {name}");
-            assert!(section.align() >= 64 && (at % 64 == 0 || name.ends_with("kernels")));
+            assert!(section.align() >= 64 && (at.is_multiple_of(64) || name.ends_with("kernels")));
         }
     }
 }
