@@ -56,7 +56,12 @@ impl Logical {
             }
         }
         let priority = 1.0;
-        let queue = DeviceQueueCreateInfo { queue_family_index: physical.family, queue_count: 1, queue_priorities: &priority, ..DeviceQueueCreateInfo::EMPTY };
+        let queue = DeviceQueueCreateInfo {
+            queue_family_index: physical.family,
+            queue_count: 1,
+            queue_priorities: &priority,
+            ..DeviceQueueCreateInfo::EMPTY
+        };
         let info = DeviceCreateInfo {
             next: (&raw const query).cast(),
             queue_create_info_count: 1,

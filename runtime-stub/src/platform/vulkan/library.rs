@@ -79,7 +79,8 @@ impl Drop for Connection {
 fn find_entry(library: &CStr) -> Outcome<GetInstanceProcAddr> {
     let missing = |what| Fault::new(Code::Device, "the Vulkan loader", what).hint(INSTALL);
     let Some(library) = unix::Library::open(library) else {
-        return Err(missing("cannot be loaded").values(if cfg!(target_os = "android") { Value::Text("libvulkan.so") } else { Value::Text("libvulkan.so.1") }, Value::None));
+        return Err(missing("cannot be loaded")
+            .values(if cfg!(target_os = "android") { Value::Text("libvulkan.so") } else { Value::Text("libvulkan.so.1") }, Value::None));
     };
     let entry = library.symbol(c"vkGetInstanceProcAddr");
     if entry.is_null() {
@@ -97,7 +98,8 @@ fn create_instance(global: &GlobalFunctions) -> Outcome<Instance> {
     })?;
     // Without it, drivers that lack some of Vulkan (none of which is used here) stay hidden.
     let portable = has_extension(&extensions, PORTABILITY);
-    let application = ApplicationInfo { application_name: c"slm".as_ptr(), engine_name: c"slmc".as_ptr(), api_version: API_1_1, ..ApplicationInfo::EMPTY };
+    let application =
+        ApplicationInfo { application_name: c"slm".as_ptr(), engine_name: c"slmc".as_ptr(), api_version: API_1_1, ..ApplicationInfo::EMPTY };
     let names: [*const c_char; 1] = [PORTABILITY.as_ptr()];
     let info = InstanceCreateInfo {
         flags: if portable { INSTANCE_ENUMERATE_PORTABILITY } else { 0 },

@@ -49,7 +49,9 @@ pub fn check(plan: &Plan<'_>, device: &Description) -> Outcome<()> {
         at_most(needed.into(), found.into(), "maxComputeWorkGroupCount")?;
     }
     if !DEVICE_ALIGN.is_multiple_of(limits.offset_align.max(1)) {
-        return Err(Fault::new(Code::Device, "minStorageBufferOffsetAlignment", "of the device is too large").numbers(DEVICE_ALIGN, limits.offset_align));
+        return Err(
+            Fault::new(Code::Device, "minStorageBufferOffsetAlignment", "of the device is too large").numbers(DEVICE_ALIGN, limits.offset_align)
+        );
     }
     Ok(())
 }

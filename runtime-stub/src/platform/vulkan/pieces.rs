@@ -76,9 +76,9 @@ fn cut(plan: &Plan<'_>, region: u32, start: u64, bytes: u64, most: u64) -> Outco
     }
     let mut end = (start + most) / DEVICE_ALIGN * DEVICE_ALIGN;
     loop {
-        let inside = (0..plan.header.bindings.count).map(|index| plan.binding(index)).find(|binding| {
-            binding.region == region && binding.offset < end && end < binding.offset + binding.len
-        });
+        let inside = (0..plan.header.bindings.count)
+            .map(|index| plan.binding(index))
+            .find(|binding| binding.region == region && binding.offset < end && end < binding.offset + binding.len);
         match inside {
             None if end > start => return Ok(end),
             Some(binding) if binding.offset > start => end = binding.offset,

@@ -170,7 +170,8 @@ fn compile(logical: &Logical, shader: &Shader, code: &[u8], layout: Handle, cach
     if result != SUCCESS {
         return Err(result);
     }
-    let stage = PipelineShaderStageCreateInfo { stage: STAGE_COMPUTE, module, name: shader.entry.as_ptr().cast(), ..PipelineShaderStageCreateInfo::EMPTY };
+    let stage =
+        PipelineShaderStageCreateInfo { stage: STAGE_COMPUTE, module, name: shader.entry.as_ptr().cast(), ..PipelineShaderStageCreateInfo::EMPTY };
     let info = ComputePipelineCreateInfo { stage, layout, base_pipeline_index: -1, ..ComputePipelineCreateInfo::EMPTY };
     // SAFETY: as above; the entry's name ends with a zero; the cache takes calls from several threads.
     let result = unsafe { (functions.create_compute_pipelines)(device, cache, 1, &info, core::ptr::null(), &mut pipeline) };
@@ -188,7 +189,8 @@ struct DriverCache<'d> {
 impl<'d> DriverCache<'d> {
     fn new(logical: &'d Logical, initial: &[u8]) -> Outcome<Self> {
         let mut cache = Self { logical, handle: 0 };
-        let info = PipelineCacheCreateInfo { initial_data_size: initial.len(), initial_data: initial.as_ptr().cast(), ..PipelineCacheCreateInfo::EMPTY };
+        let info =
+            PipelineCacheCreateInfo { initial_data_size: initial.len(), initial_data: initial.as_ptr().cast(), ..PipelineCacheCreateInfo::EMPTY };
         // SAFETY: a live device; the data is whole and of this driver, which checks it again.
         let result = unsafe { (logical.functions.create_pipeline_cache)(logical.handle, &info, core::ptr::null(), &mut cache.handle) };
         check(result, "vkCreatePipelineCache")?;
@@ -206,7 +208,8 @@ impl<'d> DriverCache<'d> {
         let mut bytes = self.bytes()?;
         let mut data = Table::<u8>::zeroed(bytes).map_err(|errno| Fault::system(Code::Memory, "model", "no memory for compiled shaders", errno))?;
         // SAFETY: a live cache and room for as many bytes as it said.
-        let result = unsafe { (self.logical.functions.get_pipeline_cache_data)(self.logical.handle, self.handle, &mut bytes, data.as_mut_ptr().cast()) };
+        let result =
+            unsafe { (self.logical.functions.get_pipeline_cache_data)(self.logical.handle, self.handle, &mut bytes, data.as_mut_ptr().cast()) };
         if result != SUCCESS || bytes != data.len() {
             return Err(fault(result, "vkGetPipelineCacheData"));
         }

@@ -97,7 +97,12 @@ impl<'m> VulkanMemory<'m> {
             for index in 0..plan.header.lists[list].count {
                 let dispatch = plan.dispatch(list, index);
                 let layout = pipelines.set_layout(dispatch.binding_count);
-                let info = DescriptorSetAllocateInfo { descriptor_pool: self.descriptor_pool, descriptor_set_count: 1, set_layouts: &layout, ..DescriptorSetAllocateInfo::EMPTY };
+                let info = DescriptorSetAllocateInfo {
+                    descriptor_pool: self.descriptor_pool,
+                    descriptor_set_count: 1,
+                    set_layouts: &layout,
+                    ..DescriptorSetAllocateInfo::EMPTY
+                };
                 let mut set = 0;
                 // SAFETY: the pool has room for all sets; `info` and what it points to live until the call returns.
                 check(unsafe { (logical.functions.allocate_descriptor_sets)(logical.handle, &info, &mut set) }, "vkAllocateDescriptorSets")?;
