@@ -4,3 +4,5 @@
 pub mod cpu;
 pub mod memory;
 pub mod unix;
+#[cfg(feature = "vulkan")]
+pub mod vulkan;
