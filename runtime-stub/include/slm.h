@@ -43,7 +43,8 @@ enum {
   SLM_ERR_UNVERIFIED = -14,  /* opening would hash the bundle each time, which the flags forbid */
   SLM_ERR_UTF8 = -15,        /* text is not UTF-8 */
   SLM_ERR_CHAT = -16,        /* the chat template does not take these messages */
-  SLM_ERR_CANCELLED = -17    /* slm_cancel ended an evaluation between two steps */
+  SLM_ERR_CANCELLED = -17,   /* slm_cancel ended an evaluation between two steps */
+  SLM_ERR_DEVICE = -18       /* no GPU that runs the bundle, or it failed (lost, driver, time) */
 };
 
 typedef struct slm_model slm_model;
@@ -64,9 +65,19 @@ enum {
   SLM_REFUSE_UNCACHED = 2  /* fail without a cache_dir instead of hashing at each opening */
 };
 
+/* A flag of slm_open for bundles that run on a GPU: device `number` as `slmc devices` lists them, from 0 up to 254.
+ * Without it the best device is taken. A bundle for a processor has device 0 only. */
+#define SLM_DEVICE(number) (((uint32_t)(number) + 1u) << 16)
+
+enum {
+  SLM_DEVICE_CPU = 0,
+  SLM_DEVICE_VULKAN = 1,
+  SLM_DEVICE_METAL = 2
+};
+
 /* Opens the bundle in folder `dir`: checks plan, code, processor and sizes, then the hashes of all files. With a
  * `cache_dir` (may be null; should belong to the app alone) a stamp saves the hashing next time. `threads` 0 = as the
- * bundle says, else one for each core; at most 64. */
+ * bundle says, else one for each core; at most 64. On a GPU the cache_dir also keeps the driver's compiled shaders. */
 int32_t slm_open(const char *dir, const char *cache_dir, uint32_t flags, uint32_t threads, slm_model **model,
                  slm_error *error);
 
@@ -97,6 +108,8 @@ typedef struct slm_info_t {
   uint32_t has_text;           /* 1: slm_tokenize and the like work */
   uint32_t has_chat;           /* 1: slm_chat_prompt works */
   uint32_t abi_version;        /* SLM_ABI_VERSION of the code */
+  uint32_t device;             /* SLM_DEVICE_*: what runs the kernels */
+  char device_name[128];       /* as the driver says it; ends with a zero byte */
 } slm_info_t;
 
 int32_t slm_info(const slm_model *model, slm_info_t *info, slm_error *error);

@@ -34,6 +34,9 @@ pub const HEAD_ROWS: u32 = 8;
 /// Tiles of one dispatch, at most: the product of the three [`Extent::max`] must not exceed it.
 pub const MAX_TILES: u32 = (1 << 24) - 1;
 
+/// [`PlanHeader::picked`] of a plan without [`list::ARGMAX`].
+pub const NO_PICK: u64 = u64::MAX;
+
 /// Alignment of sections in `plan.bin`, bytes.
 pub const SECTION_ALIGN: u64 = 8;
 
@@ -78,6 +81,49 @@ pub mod feature {
     ];
 }
 
+/// What runs the kernels, as [`PlanHeader::device`].
+pub mod device_kind {
+    /// The processor, with the functions of `slmc_kernels`.
+    pub const CPU: u32 = 0;
+    /// A Vulkan 1.1 device, with the SPIR-V modules in `kernels.spv`.
+    pub const VULKAN: u32 = 1;
+    /// A Metal device, with the source text `kernels.metal`.
+    pub const METAL: u32 = 2;
+}
+
+/// GPU features that shaders may require, as bits of [`PlanHeader::device_features`].
+pub mod device_feature {
+    /// Arithmetic over the lanes of a subgroup.
+    pub const SUBGROUP: u64 = 1 << 0;
+    /// Half-precision arithmetic and 16-bit values in buffers.
+    pub const F16: u64 = 1 << 1;
+    /// Dot products of four packed 8-bit integers.
+    pub const INT_DOT: u64 = 1 << 2;
+
+    /// Every bit with the name it has in messages and target strings.
+    pub const NAMES: &[(u64, &str)] = &[(SUBGROUP, "subgroups"), (F16, "f16"), (INT_DOT, "int_dot")];
+}
+
+/// Flags of a dispatch, as bits of [`Dispatch::flags`].
+pub mod dispatch_flag {
+    /// The dispatch may run beside those before it, back to the last one without this flag and including that one: no
+    /// byte that one of them writes is touched by another. Never set on the first dispatch of a list. Without the flag
+    /// a dispatch starts when all before it are done. CPUs run one dispatch after another and ignore the flag.
+    pub const BESIDE: u32 = 1;
+}
+
+/// Workgroups along one axis of a dispatch on a GPU, at most.
+pub const MAX_WORKGROUPS: u32 = 65_535;
+
+/// Alignment of binding offsets in plans for GPUs, bytes.
+pub const DEVICE_ALIGN: u64 = 256;
+
+/// Parameters of a shader, at most: the bits of [`Shader::reads`].
+pub const MAX_PARAMETERS: u32 = 32;
+
+/// Workgroup arrays of a shader, at most.
+pub const MAX_WORKGROUP_ARRAYS: u32 = 8;
+
 /// Memory that a binding points into, as [`Binding::region`].
 pub mod region {
     /// The session's activations, `arena_bytes` long: read and written. Its contents outlive a step only where the
@@ -103,6 +149,8 @@ pub mod file_kind {
     pub const WEIGHTS: u32 = 0;
     /// `tokenizer.bin`; absent from bundles without text (then its entry has 0 bytes and no file is looked for).
     pub const TOKENIZER: u32 = 1;
+    /// The shaders of a bundle for a GPU, `kernels.spv` or `kernels.metal` ([`super::device_kind`]); absent on CPUs.
+    pub const KERNELS: u32 = 2;
 }
 
 /// Dispatch lists of a plan, as indices into [`PlanHeader::lists`].
@@ -115,8 +163,11 @@ pub mod list {
     pub const HEAD_ONE: usize = 2;
     /// The head for 2 ..= [`super::HEAD_ROWS`] rows.
     pub const HEAD_ROWS: usize = 3;
+    /// After [`HEAD_ONE`]: writes the id of the greatest logit of row 0 to [`super::PlanHeader::picked`], ties to the
+    /// lower id. Empty where the device has no such kernel.
+    pub const ARGMAX: usize = 4;
     /// Number of lists.
-    pub const COUNT: usize = 4;
+    pub const COUNT: usize = 5;
 }
 
 record! {
@@ -133,7 +184,7 @@ record! {
 
 record! {
     /// The start of `plan.bin`.
-    pub struct PlanHeader: 384 bytes {
+    pub struct PlanHeader: 416 bytes {
         /// [`PLAN_MAGIC`].
         pub magic: [u8; 8],
         /// [`ABI_VERSION`].
@@ -144,6 +195,8 @@ record! {
         pub total_bytes: u64,
         /// CPU features the kernels need, bits of [`feature`]; equal to [`CodeHeader::features`].
         pub features: u64,
+        /// GPU features the shaders need, bits of [`device_feature`].
+        pub device_features: u64,
         /// Equal to [`CodeHeader::code_id`]: SHA-256 the compiler takes over the kernels it generated.
         pub code_id: [u8; 32],
         /// Identity of the bundle, reported and never recomputed here: SHA-256 of the canonical manifest without its
@@ -163,10 +216,11 @@ record! {
         pub page_bytes: u32,
         /// Threads to use when the caller gives none; 0 = one a core.
         pub threads: u32,
-        /// Number of kernels; equal to [`CodeHeader::kernel_count`].
+        /// Number of kernels: on CPUs equal to [`CodeHeader::kernel_count`], on GPUs to the number of shaders (and the
+        /// code has none).
         pub kernel_count: u32,
-        /// 0.
-        pub reserved: u32,
+        /// What runs the kernels, one of [`device_kind`].
+        pub device: u32,
         /// Bytes of a session's arena.
         pub arena_bytes: u64,
         /// Bytes of a session's KV cache.
@@ -177,35 +231,37 @@ record! {
         pub token_ids: u64,
         /// Arena offset of the logits, f32 [head_rows, vocab]; a multiple of 4.
         pub logits: u64,
+        /// Arena offset of the id that [`list::ARGMAX`] picks, a u32; a multiple of 4. [`NO_PICK`] = there is none.
+        pub picked: u64,
         /// Dispatch lists, sections of [`Dispatch`], in the order of [`list`].
-        pub lists: [Section; 4],
+        pub lists: [Section; 5],
         /// Section of [`Binding`].
         pub bindings: Section,
         /// Section of [`KvSlot`].
         pub kv_slots: Section,
-        /// Section of [`FileEntry`]: weights, then tokenizer.
+        /// Section of [`FileEntry`]: weights, tokenizer, kernels.
         pub files: Section,
         /// Section of SHA-256 hashes, 32 bytes each: the pieces of every hashed file.
         pub hashes: Section,
+        /// Section of [`Shader`]; empty on CPUs.
+        pub shaders: Section,
         /// Parameters of the model before packing, for reports.
         pub parameters: u64,
-        /// 0.
-        pub reserved_tail: [u64; 2],
     }
 }
 
 record! {
-    /// One kernel run over a grid of tiles. Dispatches of a list run one after another, each after all tiles of the
-    /// one before; tiles of one dispatch run in any order and at the same time.
+    /// One kernel run over a grid of tiles (on GPUs, workgroups). Dispatches of a list run one after another, each after
+    /// all tiles of the one before unless [`dispatch_flag::BESIDE`] allows otherwise; tiles of one dispatch run in any order and at the same time.
     pub struct Dispatch: 76 bytes {
-        /// Index into `slmc_kernels`.
+        /// Index into `slmc_kernels`, or on GPUs into the plan's shaders.
         pub kernel: u32,
         /// First binding, an index into the plan's bindings.
         pub first_binding: u32,
         /// Number of bindings, handed to the kernel in this order.
         pub binding_count: u32,
-        /// 0.
-        pub reserved: u32,
+        /// Bits of [`dispatch_flag`].
+        pub flags: u32,
         /// Tiles along x (fastest), y and z. Neighbouring tiles go to one thread, so x should walk memory in order.
         pub grid: [Extent; 3],
     }
@@ -234,7 +290,8 @@ record! {
         pub region: u32,
         /// 0.
         pub reserved: u32,
-        /// Byte offset in the region. Its alignment is the compiler's promise to its kernels.
+        /// Byte offset in the region. Its alignment is the compiler's promise to its kernels; on GPUs a multiple of
+        /// [`DEVICE_ALIGN`].
         pub offset: u64,
         /// Bytes the kernel may touch; the stub checks that they lie inside the region.
         pub len: u64,
@@ -276,6 +333,35 @@ record! {
         pub hash_count: u32,
         /// 0.
         pub reserved: u64,
+    }
+}
+
+record! {
+    /// One compute shader of the kernels file.
+    ///
+    /// Parameter i is binding i of descriptor set 0 (Vulkan) or buffer slot i (Metal). The [`Step`] comes as 16 bytes of
+    /// push constants (Vulkan) or in buffer slot `step_slot` (Metal).
+    pub struct Shader: 136 bytes {
+        /// Byte offset of its module in the kernels file, a multiple of 4.
+        pub offset: u64,
+        /// Bytes of the module, a multiple of 4 on Vulkan.
+        pub bytes: u64,
+        /// Invocations of a workgroup, all along x.
+        pub lanes: u32,
+        /// Number of parameters, at most [`MAX_PARAMETERS`].
+        pub binding_count: u32,
+        /// Bit i: it reads parameter i.
+        pub reads: u32,
+        /// Bit i: it writes parameter i; never one that is bound to the weights.
+        pub writes: u32,
+        /// Metal: the buffer slot of the [`Step`].
+        pub step_slot: u32,
+        /// Number of workgroup arrays, at most [`MAX_WORKGROUP_ARRAYS`].
+        pub workgroup_count: u32,
+        /// Bytes of each workgroup array in the order of Metal's threadgroup slots, multiples of 16.
+        pub workgroup_bytes: [u32; 8],
+        /// Name of the entry point, UTF-8, filled up with zero bytes; at least one zero.
+        pub entry: [u8; 64],
     }
 }
 
@@ -346,6 +432,18 @@ impl Section {
     pub const EMPTY: Self = Self { offset: 0, count: 0, reserved: 0 };
 }
 
+impl Shader {
+    /// The entry point's name: [`Shader::entry`] up to its first zero byte, empty if it is not UTF-8.
+    pub fn entry_text(&self) -> &str {
+        text_of(&self.entry)
+    }
+
+    /// Bytes of all workgroup arrays together.
+    pub fn workgroup_total(&self) -> u64 {
+        self.workgroup_bytes.iter().map(|&bytes| u64::from(bytes)).sum()
+    }
+}
+
 impl FileEntry {
     /// An entry for a file the bundle does not have.
     pub const fn absent(kind: u32) -> Self {
@@ -355,7 +453,7 @@ impl FileEntry {
 
 impl PlanHeader {
     /// Bytes of the header.
-    pub const BYTES: usize = 384;
+    pub const BYTES: usize = 416;
 
     /// A header of zeros, to be filled in by struct update.
     pub const EMPTY: Self = Self {
@@ -364,6 +462,7 @@ impl PlanHeader {
         header_bytes: Self::BYTES as u32,
         total_bytes: 0,
         features: 0,
+        device_features: 0,
         code_id: [0; 32],
         manifest_digest: [0; 32],
         name: [0; 64],
@@ -374,24 +473,30 @@ impl PlanHeader {
         page_bytes: 0,
         threads: 0,
         kernel_count: 0,
-        reserved: 0,
+        device: device_kind::CPU,
         arena_bytes: 0,
         kv_bytes: 0,
         weights_bytes: 0,
         token_ids: 0,
         logits: 0,
+        picked: NO_PICK,
         lists: [Section::EMPTY; list::COUNT],
         bindings: Section::EMPTY,
         kv_slots: Section::EMPTY,
         files: Section::EMPTY,
         hashes: Section::EMPTY,
+        shaders: Section::EMPTY,
         parameters: 0,
-        reserved_tail: [0; 2],
     };
 
     /// The model's name: [`PlanHeader::name`] up to its first zero byte, empty if it is not UTF-8.
     pub fn name_text(&self) -> &str {
-        let end = self.name.iter().position(|&b| b == 0).unwrap_or(self.name.len());
-        core::str::from_utf8(&self.name[..end]).unwrap_or("")
+        text_of(&self.name)
     }
+}
+
+/// A field of text up to its first zero byte, empty if it is not UTF-8.
+fn text_of(field: &[u8]) -> &str {
+    let end = field.iter().position(|&b| b == 0).unwrap_or(field.len());
+    core::str::from_utf8(&field[..end]).unwrap_or("")
 }

@@ -1,11 +1,11 @@
-//! The files of a bundle: `plan.bin` read and checked, `weights.bin` and `tokenizer.bin` mapped, sizes compared.
+//! The files of a bundle: `plan.bin` read and checked; weights, tokenizer and shaders mapped, sizes compared.
 //!
 //! `plan.bin` is copied, so that what was checked is what runs; the large files are mapped and shared with other
 //! processes. Their contents are not yet trusted here: that is `verify.rs`.
 
 use core::ffi::CStr;
 
-use crate::abi::{CodeHeader, FileEntry, file_kind};
+use crate::abi::{CodeHeader, FileEntry, device_kind, file_kind};
 use crate::fault::{Code, Fault, Outcome};
 use crate::path::Path;
 use crate::plan::Plan;
@@ -21,6 +21,7 @@ pub struct Bundle {
     header: crate::abi::PlanHeader,
     weights: Mapped,
     tokenizer: Mapped,
+    kernels: Mapped,
 }
 
 /// A mapped file, with what the plan and the system say about it.
@@ -45,8 +46,9 @@ impl Bundle {
         let plan = Plan::check(&bytes, code, machine)?;
         let weights = open_mapped(dir, "weights.bin", plan.file(file_kind::WEIGHTS))?;
         let tokenizer = open_mapped(dir, "tokenizer.bin", plan.file(file_kind::TOKENIZER))?;
+        let kernels = open_mapped(dir, kernels_name(plan.header.device), plan.file(file_kind::KERNELS))?;
         let header = plan.header;
-        Ok(Self { plan: bytes, header, weights, tokenizer })
+        Ok(Self { plan: bytes, header, weights, tokenizer, kernels })
     }
 
     /// The checked plan.
@@ -63,6 +65,16 @@ impl Bundle {
     pub fn tokenizer(&self) -> &Mapped {
         &self.tokenizer
     }
+
+    /// `kernels.spv` or `kernels.metal`; empty on CPUs.
+    pub fn kernels(&self) -> &Mapped {
+        &self.kernels
+    }
+}
+
+/// The name of the kernels file for a device kind.
+pub const fn kernels_name(device: u32) -> &'static str {
+    if device == device_kind::METAL { "kernels.metal" } else { "kernels.spv" }
 }
 
 fn read_plan(dir: &CStr) -> Outcome<Table<u8>> {

@@ -3,7 +3,7 @@
 //! A [`Fault`] holds no text of its own, so it is small and needs no allocator; [`Fault::write`] spells it out into a
 //! buffer without `core::fmt`, whose machinery would double the size of the stub.
 
-use crate::abi::feature;
+use crate::abi::{device_feature, feature};
 
 /// What went wrong, as the C ABI returns it. Values are part of the ABI.
 #[repr(i32)]
@@ -43,6 +43,8 @@ pub enum Code {
     Chat = -16,
     /// Another call cancelled the work.
     Cancelled = -17,
+    /// There is no device that the bundle can run on, it lacks what the shaders need, or it failed.
+    Device = -18,
 }
 
 /// A value in a message.
@@ -56,6 +58,8 @@ pub enum Value {
     Hash([u8; 8]),
     /// CPU features by name, bits of [`feature`].
     Features(u64),
+    /// GPU features by name, bits of [`device_feature`].
+    DeviceFeatures(u64),
     /// Words.
     Text(&'static str),
 }
@@ -208,21 +212,24 @@ impl Line<'_> {
                 }
                 self.text("…");
             }
-            Value::Features(bits) => {
-                let mut left = bits;
-                let mut first = true;
-                for &(bit, name) in feature::NAMES {
-                    if bits & bit != 0 {
-                        self.text(if first { "" } else { "," });
-                        self.text(name);
-                        first = false;
-                        left &= !bit;
-                    }
-                }
-                if left != 0 || first {
-                    self.text(if first && left == 0 { "none" } else { " and unnamed bits" });
-                }
+            Value::Features(bits) => self.names(bits, feature::NAMES),
+            Value::DeviceFeatures(bits) => self.names(bits, device_feature::NAMES),
+        }
+    }
+
+    fn names(&mut self, bits: u64, names: &[(u64, &str)]) {
+        let mut left = bits;
+        let mut first = true;
+        for &(bit, name) in names {
+            if bits & bit != 0 {
+                self.text(if first { "" } else { "," });
+                self.text(name);
+                first = false;
+                left &= !bit;
             }
+        }
+        if left != 0 || first {
+            self.text(if first && left == 0 { "none" } else { " and unnamed bits" });
         }
     }
 }

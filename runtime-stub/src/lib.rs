@@ -11,6 +11,7 @@ pub mod math;
 pub mod model;
 pub mod path;
 pub mod plan;
+mod plan_device;
 pub mod plan_encode;
 pub mod platform;
 pub mod pool;

@@ -18,6 +18,8 @@ pub struct OpenOptions<'a> {
     pub threads: u32,
     /// What to verify.
     pub wish: Wish<'a>,
+    /// 1 more than the number of the device to run on; 0 = the best one.
+    pub device: u32,
 }
 
 /// The CPU features of this machine, bits of [`crate::abi::feature`].
@@ -50,6 +52,11 @@ impl<'b> Model<'b> {
             (given, _) => given,
         };
         let pool = Pool::new(threads)?;
+        if options.device > 1 {
+            return Err(
+                Fault::new(Code::Device, "device", "number is too high: a processor is the only device").numbers(0, (options.device - 1).into())
+            );
+        }
         let trust = verify(bundle, &pool, options.wish)?;
         let file = bundle.tokenizer();
         let tokenizer = match file.entry.bytes {
@@ -81,6 +88,13 @@ impl<'b> Model<'b> {
     /// The threads.
     pub fn pool(&self) -> &Pool {
         &self.pool
+    }
+
+    /// The device's name, ending with a zero byte.
+    pub fn device_name(&self) -> [u8; 128] {
+        let mut name = [0; 128];
+        name[..3].copy_from_slice(b"CPU");
+        name
     }
 
     /// How the files came to be trusted.

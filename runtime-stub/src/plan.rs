@@ -6,14 +6,15 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::abi::{
-    ABI_VERSION, Binding, CODE_MAGIC, CodeHeader, Dispatch, FileEntry, HEAD_ROWS, KvSlot, MAX_TILES, PLAN_HASH_BYTES, PLAN_MAGIC, PlanHeader,
-    Section, file_kind, kv_kind, list, region,
+    ABI_VERSION, Binding, CODE_MAGIC, CodeHeader, Dispatch, FileEntry, HEAD_ROWS, KvSlot, MAX_TILES, NO_PICK, PLAN_HASH_BYTES, PLAN_MAGIC,
+    PlanHeader, Section, Shader, device_kind, file_kind, kv_kind, list, region,
 };
 use crate::fault::{Code, Fault, Outcome, Value, hash_value};
+use crate::plan_device;
 use crate::wire::Wire;
 
-const PLAN: &str = "plan.bin";
-const REBUILD: &str = "compile the model again";
+pub(crate) const PLAN: &str = "plan.bin";
+pub(crate) const REBUILD: &str = "compile the model again";
 
 /// A checked plan.
 #[derive(Clone, Copy)]
@@ -45,6 +46,7 @@ impl<'a> Plan<'a> {
                 check_dispatch(&plan.dispatch(l, i), kernels, bindings, i)?;
             }
         }
+        plan_device::check(&plan)?;
         Ok(plan)
     }
 
@@ -67,6 +69,11 @@ impl<'a> Plan<'a> {
     /// KV slot `index`, which is below the section's count.
     pub fn kv_slot(&self, index: u32) -> KvSlot {
         self.record(&self.header.kv_slots, index)
+    }
+
+    /// Shader `index`, which is below the section's count.
+    pub fn shader(&self, index: u32) -> Shader {
+        self.record(&self.header.shaders, index)
     }
 
     /// The entry of a file of [`file_kind`]; an absent one if the plan does not name it.
@@ -113,9 +120,10 @@ impl<'a> Plan<'a> {
                 .values(hash_value(&code.code_id), hash_value(&header.code_id))
                 .hint("take all files from one bundle"));
         }
-        if code.kernel_count != header.kernel_count {
+        let in_code = if header.device == device_kind::CPU { header.kernel_count } else { 0 };
+        if code.kernel_count != in_code {
             return Err(Fault::new(Code::Mismatch, PLAN, "number of kernels differs from the code's")
-                .numbers(u64::from(code.kernel_count), u64::from(header.kernel_count))
+                .numbers(u64::from(code.kernel_count), u64::from(in_code))
                 .hint("take all files from one bundle"));
         }
         let missing = (code.features | header.features) & !machine;
@@ -140,6 +148,9 @@ impl<'a> Plan<'a> {
         let inside = |at: u64, len: u64| at.is_multiple_of(4) && at <= h.arena_bytes && len <= h.arena_bytes - at;
         require(inside(h.token_ids, ids), "token ids do not fit into the arena at offset", h.token_ids)?;
         require(inside(h.logits, logits), "logits do not fit into the arena at offset", h.logits)?;
+        let picks = h.lists[list::ARGMAX].count > 0;
+        require(picks == (h.picked != NO_PICK), "only one of picked id and list that picks it is there, at offset", h.picked)?;
+        require(!picks || inside(h.picked, 4), "picked id does not fit into the arena at offset", h.picked)?;
         require(h.lists[list::DECODE].count > 0, "decode list is empty", 0)?;
         require(h.chunk == 1 || h.lists[list::CHUNK].count > 0, "chunk list is empty", 0)?;
         require(h.lists[list::HEAD_ONE].count > 0, "head list for one row is empty", 0)?;
@@ -164,7 +175,7 @@ impl<'a> Plan<'a> {
         let h = &self.header;
         for i in 0..h.files.count {
             let entry: FileEntry = self.record(&h.files, i);
-            let known = matches!(entry.kind, file_kind::WEIGHTS | file_kind::TOKENIZER);
+            let known = matches!(entry.kind, file_kind::WEIGHTS | file_kind::TOKENIZER | file_kind::KERNELS);
             let pieces = if entry.chunk_bytes == 0 { 0 } else { entry.bytes.div_ceil(u64::from(entry.chunk_bytes)) };
             let hashed = entry.chunk_bytes > 0
                 && pieces == u64::from(entry.hash_count)
@@ -250,6 +261,7 @@ fn check_frame(bytes: &[u8]) -> Outcome<PlanHeader> {
         (&header.kv_slots, KvSlot::BYTES),
         (&header.files, FileEntry::BYTES),
         (&header.hashes, 32),
+        (&header.shaders, Shader::BYTES),
     ]);
     for (section, record) in sections {
         let end = u128::from(section.offset) + u128::from(section.count) * record as u128;
@@ -262,7 +274,7 @@ fn check_frame(bytes: &[u8]) -> Outcome<PlanHeader> {
     Ok(header)
 }
 
-fn require(holds: bool, what: &'static str, found: u64) -> Outcome<()> {
+pub(crate) fn require(holds: bool, what: &'static str, found: u64) -> Outcome<()> {
     if holds {
         return Ok(());
     }

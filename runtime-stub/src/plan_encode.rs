@@ -5,11 +5,11 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::abi::{ABI_VERSION, Binding, Dispatch, FileEntry, KvSlot, PLAN_HASH_BYTES, PLAN_MAGIC, PlanHeader, SECTION_ALIGN, Section, list};
+use crate::abi::{ABI_VERSION, Binding, Dispatch, FileEntry, KvSlot, PLAN_HASH_BYTES, PLAN_MAGIC, PlanHeader, SECTION_ALIGN, Section, Shader, list};
 use crate::wire::Wire;
 
 /// The contents of a plan. Of `header`, the fields `magic`, `abi_version`, `header_bytes`, `total_bytes`, `lists`,
-/// `bindings`, `kv_slots`, `files` and `hashes` are filled in by [`encode`].
+/// `bindings`, `kv_slots`, `files`, `hashes` and `shaders` are filled in by [`encode`].
 #[derive(Clone, Copy, Debug)]
 pub struct PlanParts<'a> {
     /// Sizes, offsets and identities.
@@ -20,10 +20,12 @@ pub struct PlanParts<'a> {
     pub bindings: &'a [Binding],
     /// Caches inside the KV region.
     pub kv_slots: &'a [KvSlot],
-    /// Weights, then tokenizer.
+    /// Weights, tokenizer, kernels.
     pub files: &'a [FileEntry],
     /// SHA-256 of the files' pieces.
     pub hashes: &'a [[u8; 32]],
+    /// Shaders of a plan for a GPU.
+    pub shaders: &'a [Shader],
 }
 
 /// Bytes of the file that [`encode`] writes.
@@ -47,6 +49,7 @@ pub fn encode(parts: &PlanParts<'_>, out: &mut [u8]) {
     put_all(out, &header.kv_slots, parts.kv_slots);
     put_all(out, &header.files, parts.files);
     put_all(out, &header.hashes, parts.hashes);
+    put_all(out, &header.shaders, parts.shaders);
     seal(out);
 }
 
@@ -68,6 +71,7 @@ fn placed(parts: &PlanParts<'_>) -> PlanHeader {
     let kv_slots = place(parts.kv_slots.len(), KvSlot::BYTES);
     let files = place(parts.files.len(), FileEntry::BYTES);
     let hashes = place(parts.hashes.len(), 32);
+    let shaders = place(parts.shaders.len(), Shader::BYTES);
     let total_bytes = at.next_multiple_of(SECTION_ALIGN) + PLAN_HASH_BYTES as u64;
     PlanHeader {
         magic: PLAN_MAGIC,
@@ -79,6 +83,7 @@ fn placed(parts: &PlanParts<'_>) -> PlanHeader {
         kv_slots,
         files,
         hashes,
+        shaders,
         ..parts.header
     }
 }

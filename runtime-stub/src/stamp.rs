@@ -13,7 +13,7 @@ use crate::path::Path;
 use crate::platform::unix::{self, File, FileStat};
 use crate::wire::{Wire as _, record};
 
-const MAGIC: [u8; 8] = *b"SLMSTMP\x01";
+const MAGIC: [u8; 8] = *b"SLMSTMP\x02";
 
 record! {
     /// One file as the system described it when it was hashed.
@@ -33,23 +33,23 @@ record! {
 
 record! {
     /// The whole stamp file.
-    pub struct Stamp: 152 bytes {
+    pub struct Stamp: 192 bytes {
         /// Marks the format and its version.
         pub magic: [u8; 8],
         /// The closing hash of `plan.bin`, which vouches for the hashes of the other files.
         pub plan: [u8; 32],
-        /// Weights, tokenizer.
-        pub files: [Seen; 2],
+        /// Weights, tokenizer, kernels; zeros for a file that the bundle does not have.
+        pub files: [Seen; 3],
         /// SHA-256 of the bytes before.
         pub seal: [u8; 32],
     }
 }
 
-const SEALED: usize = 120;
+const SEALED: usize = 160;
 
 impl Stamp {
     /// The stamp these files would have.
-    pub fn new(plan: [u8; 32], files: [FileStat; 2]) -> Self {
+    pub fn new(plan: [u8; 32], files: [FileStat; 3]) -> Self {
         let files = files.map(|f| Seen { device: f.device, inode: f.inode, bytes: f.bytes, seconds: f.seconds, nanoseconds: f.nanoseconds });
         let mut stamp = Self { magic: MAGIC, plan, files, seal: [0; 32] };
         let mut bytes = [0; Self::BYTES];
@@ -59,7 +59,7 @@ impl Stamp {
     }
 
     /// Bytes of the file.
-    pub const BYTES: usize = 152;
+    pub const BYTES: usize = 192;
 
     /// Whether the cache folder holds exactly this stamp.
     pub fn is_known(&self, cache_dir: &CStr) -> Outcome<bool> {

@@ -46,7 +46,7 @@ pub fn verify(bundle: &Bundle, pool: &Pool, wish: Wish<'_>) -> Outcome<Trust> {
             .hint("give a folder for stamps or allow hashing"));
     }
     let plan = bundle.plan();
-    let files = [bundle.weights(), bundle.tokenizer()];
+    let files = [bundle.weights(), bundle.tokenizer(), bundle.kernels()];
     let stamp = Stamp::new(plan.hash(), files.map(|file| file.stat));
     if let Some(dir) = wish.cache_dir
         && !wish.rehash

@@ -12,7 +12,7 @@ use support::{Toy, c_path, code, kernels, text};
 
 fn open(toy: &Toy, wish: Wish<'_>) -> Result<Trust, Fault> {
     let bundle = toy.bundle()?;
-    Model::open(&bundle, kernels(), OpenOptions { threads: 2, wish }).map(|model| model.trust())
+    Model::open(&bundle, kernels(), OpenOptions { threads: 2, wish, ..OpenOptions::default() }).map(|model| model.trust())
 }
 
 fn edit(toy: &Toy, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
@@ -90,7 +90,7 @@ fn files_cut_short_or_missing_are_named_with_sizes() {
     }
     let toy = Toy::new(b"");
     let good = std::fs::read(toy.path("plan.bin")).expect("plan");
-    for len in [0, 1, 100, 384, 416, good.len() - 1] {
+    for len in [0, 1, 100, 416, 448, good.len() - 1] {
         std::fs::write(toy.path("plan.bin"), &good[..len]).expect("writable");
         refused(open(&toy, Wish::default()), Code::Corrupt, &["plan.bin", "expected", "found"]);
     }
@@ -148,8 +148,8 @@ fn ranges_that_leave_their_place_are_refused_even_in_a_well_hashed_plan() {
     }
     let toy = Toy::new(b"");
     edit(&toy, "plan.bin", |bytes| {
-        // The count of the last section, the hashes.
-        bytes[360 - 8..356].copy_from_slice(&u32::MAX.to_le_bytes());
+        // The count of the last section, the shaders.
+        bytes[408 - 8..404].copy_from_slice(&u32::MAX.to_le_bytes());
         seal(bytes);
     });
     refused(open(&toy, Wish::default()), Code::Format, &["section leaves the file"]);

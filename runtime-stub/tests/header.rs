@@ -148,6 +148,7 @@ fn both_sides_give_constants_the_same_values() {
         ("UTF8", Code::Utf8),
         ("CHAT", Code::Chat),
         ("CANCELLED", Code::Cancelled),
+        ("DEVICE", Code::Device),
     ];
     for (name, code) in codes {
         constant(&format!("SLM_ERR_{name}"), code as i64);
@@ -158,6 +159,9 @@ fn both_sides_give_constants_the_same_values() {
         ("SLM_NO_TOKEN", NO_TOKEN.into()),
         ("SLM_VERIFY_ALWAYS", capi::model::VERIFY_ALWAYS.into()),
         ("SLM_REFUSE_UNCACHED", capi::model::REFUSE_UNCACHED.into()),
+        ("SLM_DEVICE_CPU", abi::device_kind::CPU.into()),
+        ("SLM_DEVICE_VULKAN", abi::device_kind::VULKAN.into()),
+        ("SLM_DEVICE_METAL", abi::device_kind::METAL.into()),
         ("SLM_TRUST_HASHED", Trust::Hashed as i64),
         ("SLM_TRUST_STAMPED", Trust::Stamped as i64),
         ("SLM_TRUST_KNOWN", Trust::Known as i64),

@@ -94,9 +94,8 @@ pub fn write(plan: &Plan, code: &CodeIdentity, manifest: &Manifest, page_bytes: 
         parameters: manifest.model.parameters,
         ..abi::PlanHeader::EMPTY
     };
-    let [decode, chunk, head_one, head_rows] = &lists;
-    let parts =
-        PlanParts { header, lists: [decode, chunk, head_one, head_rows], bindings: &bindings, kv_slots: &kv_slots, files: &files, hashes: &hashes };
+    let lists = lists.each_ref().map(Vec::as_slice);
+    let parts = PlanParts { header, lists, bindings: &bindings, kv_slots: &kv_slots, files: &files, hashes: &hashes, shaders: &[] };
     let mut out = vec![0; encoded_bytes(&parts)];
     encode(&parts, &mut out);
     Ok(out)
@@ -127,7 +126,7 @@ fn encode_dispatch(plan: &Plan, dispatch: &Dispatch, bindings: &mut Vec<abi::Bin
         kernel: slmc_ir::arena::Id::index(dispatch.kernel) as u32,
         first_binding,
         binding_count: dispatch.bindings.len() as u32,
-        reserved: 0,
+        flags: 0,
         grid,
     })
 }

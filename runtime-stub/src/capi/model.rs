@@ -18,6 +18,10 @@ pub const VERIFY_ALWAYS: u32 = 1;
 /// `SLM_REFUSE_UNCACHED`: refuse to open without a cache folder.
 pub const REFUSE_UNCACHED: u32 = 2;
 
+/// Where the number of the device stands in the flags, 1 higher than it is; see `SLM_DEVICE`.
+pub const DEVICE_SHIFT: u32 = 16;
+const DEVICE_MASK: u32 = 0xff << DEVICE_SHIFT;
+
 /// `slm_model`. The fields are dropped in this order: the model borrows the bundle.
 pub struct Model {
     pub(super) opened: Opened<'static>,
@@ -88,7 +92,7 @@ pub unsafe fn open_with(
 }
 
 fn open(kernels: Kernels, dir: &CStr, cache_dir: Option<&CStr>, flags: u32, threads: u32) -> Outcome<Owned<Model>> {
-    if flags & !(VERIFY_ALWAYS | REFUSE_UNCACHED) != 0 {
+    if flags & !(VERIFY_ALWAYS | REFUSE_UNCACHED | DEVICE_MASK) != 0 {
         return Err(Fault::new(Code::Argument, "flags", "have unknown bits").numbers(3, flags.into()));
     }
     let memory = |errno| Fault::system(Code::Memory, "model", "no memory", errno);
@@ -96,7 +100,7 @@ fn open(kernels: Kernels, dir: &CStr, cache_dir: Option<&CStr>, flags: u32, thre
     // SAFETY: the bundle does not move, and `Model` drops what borrows it first.
     let borrowed: &'static Bundle = unsafe { core::mem::transmute::<&Bundle, &'static Bundle>(&bundle) };
     let wish = Wish { cache_dir, rehash: flags & VERIFY_ALWAYS != 0, refuse_uncached: flags & REFUSE_UNCACHED != 0 };
-    let opened = Opened::open(borrowed, kernels, OpenOptions { threads, wish })?;
+    let opened = Opened::open(borrowed, kernels, OpenOptions { threads, wish, device: flags >> DEVICE_SHIFT })?;
     Owned::new(Model { opened, sessions: AtomicU32::new(0), _bundle: bundle }).map_err(memory)
 }
 
@@ -161,6 +165,8 @@ fn describe(model: &Opened<'_>) -> Info {
         has_text: u32::from(tokenizer.is_some()),
         has_chat: u32::from(tokenizer.is_some_and(|tokenizer| tokenizer.has_chat())),
         abi_version: ABI_VERSION,
+        device: header.device,
+        device_name: model.device_name(),
     }
 }
 
@@ -186,6 +192,7 @@ pub extern "C" fn slm_error_message(code: i32) -> *const c_char {
         -15 => c"text is not UTF-8",
         -16 => c"the chat template does not take these messages",
         -17 => c"cancelled",
+        -18 => c"no device runs the bundle, or the device failed",
         _ => c"unknown code",
     };
     text.as_ptr()

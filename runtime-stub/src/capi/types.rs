@@ -53,6 +53,10 @@ pub struct Info {
     pub has_chat: u32,
     /// ABI version of the runtime.
     pub abi_version: u32,
+    /// What runs the kernels, `SLM_DEVICE_*`.
+    pub device: u32,
+    /// The device's name, UTF-8, ends with a zero byte.
+    pub device_name: [u8; 128],
 }
 
 /// `slm_message`: one message of a chat.
@@ -109,7 +113,7 @@ pub struct GeneratedInfo {
 }
 
 const _: () = assert!(size_of::<Error>() == 512);
-const _: () = assert!(size_of::<Info>() == 200);
+const _: () = assert!(size_of::<Info>() == 336);
 const _: () = assert!(size_of::<Sampling>() == 32);
 const _: () = assert!(size_of::<Timings>() == 56);
 const _: () = assert!(size_of::<GeneratedInfo>() == 32);

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 use slmc_runtime_stub::abi::{
-    ABI_VERSION, Binding, CHUNK_BYTES, CODE_MAGIC, CodeHeader, Dispatch, Extent, FileEntry, KernelFn, KvSlot, PlanHeader, Step, file_kind, kv_kind,
-    list, region,
+    ABI_VERSION, Binding, CHUNK_BYTES, CODE_MAGIC, CodeHeader, Dispatch, Extent, FileEntry, KernelFn, KvSlot, PlanHeader, Shader, Step, file_kind,
+    kv_kind, list, region,
 };
 use slmc_runtime_stub::bundle::Bundle;
 use slmc_runtime_stub::fault::Fault;
@@ -113,6 +113,7 @@ pub struct Parts {
     pub kv_slots: Vec<KvSlot>,
     pub files: Vec<FileEntry>,
     pub hashes: Vec<[u8; 32]>,
+    pub shaders: Vec<Shader>,
 }
 
 impl Parts {
@@ -141,12 +142,13 @@ impl Parts {
         };
         let one = Extent::fixed(1);
         let (per_token, per_block) = (Extent::tokens(1, CHUNK), Extent::fixed(VOCAB / 16));
-        let dispatch = |kernel, first_binding, binding_count, grid| Dispatch { kernel, first_binding, binding_count, reserved: 0, grid };
+        let dispatch = |kernel, first_binding, binding_count, grid| Dispatch { kernel, first_binding, binding_count, flags: 0, grid };
         let lists = [
             vec![dispatch(0, 0, 3, [one; 3]), dispatch(1, 3, 2, [one; 3])],
             vec![dispatch(0, 0, 3, [per_token, one, one]), dispatch(1, 3, 2, [per_token, one, one])],
             vec![dispatch(2, 5, 2, [per_block, one, one])],
             vec![dispatch(2, 5, 2, [per_block, Extent::tokens(1, HEAD_ROWS), one])],
+            vec![],
         ];
         let binding = |region, offset, len| Binding { region, reserved: 0, offset, len };
         let kv = u64::from(CTX) * 4;
@@ -162,18 +164,19 @@ impl Parts {
         let kv_slots = vec![KvSlot { offset: 0, bytes: kv, position_bytes: 4, kind: kv_kind::FULL, positions: CTX, reserved: 0 }];
         let mut hashes = Vec::new();
         let files = vec![file(file_kind::WEIGHTS, weights, &mut hashes), file(file_kind::TOKENIZER, tokenizer, &mut hashes)];
-        Self { header, lists, bindings, kv_slots, files, hashes }
+        Self { header, lists, bindings, kv_slots, files, hashes, shaders: Vec::new() }
     }
 
     /// The file.
     pub fn encode(&self) -> Vec<u8> {
         let parts = PlanParts {
             header: self.header,
-            lists: [&self.lists[0], &self.lists[1], &self.lists[2], &self.lists[3]],
+            lists: self.lists.each_ref().map(Vec::as_slice),
             bindings: &self.bindings,
             kv_slots: &self.kv_slots,
             files: &self.files,
             hashes: &self.hashes,
+            shaders: &self.shaders,
         };
         let mut bytes = vec![0; encoded_bytes(&parts)];
         encode(&parts, &mut bytes);
