@@ -3,4 +3,6 @@
 
 pub mod cpu;
 pub mod memory;
+#[cfg(feature = "metal")]
+pub mod metal;
 pub mod unix;
