@@ -144,7 +144,7 @@ pub fn bytes(text: &str) -> Option<u64> {
 /// [`TargetError::Host`] if there is none.
 pub fn host() -> Result<Target, TargetError> {
     let mut detail = String::new();
-    for mut target in known::known() {
+    for mut target in known::known().into_iter().filter(|t| t.gpu.is_none()) {
         match machine_lacks(target.triple, &target.features) {
             None => {
                 target.cores = cores();

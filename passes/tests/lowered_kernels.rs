@@ -45,7 +45,7 @@ fn check(model: Llama, bounds: Bounds) {
         cx.target = Some(&target);
         run(&mut graph, &PassSpec::list(&["fuse"]), GRAPH_PASSES, &mut cx, &mut Drive::default()).expect("fuses");
         let mut lowered = lower(&graph, &target).expect("lowers");
-        slmc_passes::memory::plan(&mut lowered.plan);
+        slmc_passes::memory::plan(&mut lowered.plan, target.binding_align());
         if let Err(faults) = verify_module(&lowered.kernels) {
             let text: Vec<String> = faults.iter().take(12).map(ToString::to_string).collect();
             panic!("{}: {} faults\n{}", target.name, faults.len(), text.join("\n"));

@@ -34,7 +34,7 @@ pub fn compile(dir: &Path, target: &Target, passes: &str, ctx: u32, chunk: u32) 
     let mut cx = PassCx::new(&matches, &clock);
     run(&mut model.graph, &specs, GRAPH_PASSES, &mut cx, &mut Drive::default()).unwrap_or_else(|e| panic!("{e}"));
     let mut lowered = lower(&model.graph, target).unwrap_or_else(|e| panic!("{e}"));
-    memory::plan(&mut lowered.plan);
+    memory::plan(&mut lowered.plan, target.binding_align());
     let mut weights = vec![0; lowered.plan.weights_bytes as usize];
     for (_, packed) in lowered.plan.packed.iter() {
         pack_section(&model, packed, &mut weights);

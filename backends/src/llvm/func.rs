@@ -120,7 +120,8 @@ impl<'a, 'ctx> Func<'a, 'ctx> {
             Builtin::P => self.step[1],
             Builtin::Row => self.step[2],
             Builtin::Grid(axis) => self.step[3 + usize::from(axis.min(2))],
-            Builtin::Lane => self.cx.i32_type().const_zero(),
+            Builtin::Lane | Builtin::Subgroup | Builtin::SubgroupLane => self.cx.i32_type().const_zero(),
+            Builtin::Subgroups => self.cx.i32_type().const_int(1, false),
         }
     }
 

@@ -67,6 +67,10 @@ fn target_faults(target: &Target) -> Vec<Unsupported> {
     if !target.triple.starts_with("x86_64-") {
         fault(format!("code for `{}`", target.triple), "choose an x86-64 target");
     }
+    if target.gpu.is_some() {
+        fault("kernels for a GPU".into(), "use the back end `naga`");
+        return found;
+    }
     if !CPUS.contains(&target.cpu) {
         fault(format!("the CPU `{}` is not known", target.cpu), "name a general one such as x86-64-v3 and list the features");
     }

@@ -42,6 +42,11 @@ fn stmt(f: &mut Func<'_, '_>, s: &Stmt) -> Result<(), Fault> {
             unrolled(f, *iv, bounds, (*unroll).max(1), body)?;
         }
         Stmt::If { cond, then, otherwise } => branch(f, *cond, then, otherwise)?,
+        // One lane a tile: a subgroup has one share.
+        Stmt::Subgroup { dst, value, .. } => {
+            let value = f.operand(*value, kernel.values[*dst].ty)?;
+            f.define(*dst, value);
+        }
         Stmt::Barrier => {}
     }
     Ok(())

@@ -23,20 +23,32 @@ pub fn statements() -> Vec<Case> {
     cases
 }
 
+const BUILTINS: [Builtin; 9] = [
+    Builtin::T,
+    Builtin::P,
+    Builtin::Row,
+    Builtin::Grid(0),
+    Builtin::Grid(1),
+    Builtin::Lane,
+    Builtin::Subgroup,
+    Builtin::SubgroupLane,
+    Builtin::Subgroups,
+];
+
 /// Every builtin, stored where the tile says.
 fn step_and_grid() -> Case {
     case("step_and_grid", |b| {
-        let out = b.param("out", U32, 36, Access::Write, 64);
+        let out = b.param("out", U32, 54, Access::Write, 64);
         let (x, y) = (b.builtin(Builtin::Grid(0)), b.builtin(Builtin::Grid(1)));
         let row = b.mul(y, 3u32);
         let tile = b.add(row, x);
-        let first = b.mul(tile, 6u32);
-        for (i, builtin) in [Builtin::T, Builtin::P, Builtin::Row, Builtin::Grid(0), Builtin::Grid(1), Builtin::Lane].into_iter().enumerate() {
+        let first = b.mul(tile, 9u32);
+        for (i, builtin) in BUILTINS.into_iter().enumerate() {
             let v = b.builtin(builtin);
             let at = b.add(first, i as u32);
             b.store(out, at, v);
         }
-        vec![vec![0; 144]]
+        vec![vec![0; 216]]
     })
 }
 

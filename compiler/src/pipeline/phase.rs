@@ -15,6 +15,7 @@ pub const PHASES: &[(&str, &str)] = &[
     ("lower", "make kernels and the plan"),
     ("legalize", "take apart what the target lacks"),
     ("memory", "place activations in the arena"),
+    ("overlap", "find launches that need not wait"),
     ("verify", "prove the kernels sound"),
     ("codegen", "make machine code"),
     ("link", "link kernels and runtime"),

@@ -5,7 +5,7 @@
 //! for, one row by `head_one`, more by `head_many`. The arena starts as bytes 0xff (NaN as a float), because nothing may
 //! depend on what it holds before it is written; the KV cache starts as zeros.
 
-use super::kernel::{Compiled, Fault, Machine, Memory, Place, Region, Step};
+use super::kernel::{Compiled, Fault, Machine, Memory, Place, Region, SUBGROUP_LANES, Step};
 use crate::arena::Id;
 use crate::diag::VerifyError;
 use crate::kernel::{KernelId, KernelModule};
@@ -20,6 +20,7 @@ pub struct PlanInterp<'a> {
     arena: Vec<u8>,
     kv: Vec<u8>,
     position: u32,
+    subgroup: u32,
 }
 
 /// Why a session could not be opened or a step not be run.
@@ -126,9 +127,15 @@ impl<'a> PlanInterp<'a> {
             Some(v)
         };
         match (filled(plan.arena_bytes, 0xff), filled(plan.kv_bytes, 0)) {
-            (Some(arena), Some(kv)) => Ok(Self { plan, kernels: compiled, weights, arena, kv, position: 0 }),
+            (Some(arena), Some(kv)) => Ok(Self { plan, kernels: compiled, weights, arena, kv, position: 0, subgroup: SUBGROUP_LANES }),
             _ => Err(PlanError::Memory { arena: plan.arena_bytes, kv: plan.kv_bytes }),
         }
+    }
+
+    /// The same with subgroups of `lanes` lanes, as another device has them.
+    pub fn with_subgroups(mut self, lanes: u32) -> Self {
+        self.subgroup = lanes;
+        self
     }
 
     /// Tokens in the cache.
@@ -227,6 +234,17 @@ impl<'a> PlanInterp<'a> {
         Ok(())
     }
 
+    /// The token with the greatest logit of the last row evaluated, as the plan's list `argmax` finds it; `None` if the plan has
+    /// none or nothing was evaluated.
+    pub fn pick(&mut self) -> Result<Option<u32>, PlanError> {
+        let plan = self.plan;
+        let (Some(picked), true) = (plan.picked, self.position > 0) else { return Ok(None) };
+        self.run("argmax", &plan.argmax, Step { t: 1, p: self.position.min(plan.ctx - 1), row: 0 })?;
+        let place = self.place("argmax", 0, Binding::Arena(picked))?;
+        let bytes = self.arena[place.offset..].first_chunk::<4>();
+        Ok(bytes.map(|b| u32::from_le_bytes(*b)))
+    }
+
     fn place(&self, list: &'static str, index: usize, binding: Binding) -> Result<Place, PlanError> {
         let refuse = |what: String| PlanError::Dispatch { list, index, what };
         let place = place_of(self.plan, binding).ok_or_else(|| refuse(format!("the plan lacks {binding}")))?;
@@ -259,7 +277,11 @@ impl<'a> PlanInterp<'a> {
         let mut memory =
             Memory { regions: vec![Region::ReadWrite(&mut self.arena), Region::ReadOnly(self.weights), Region::ReadWrite(&mut self.kv)] };
         let grid = dispatch.grid.map(|e| e.tiles(step.t, step.p));
-        Machine::new(code).grid(&mut memory, &places, step, grid).map_err(|fault| PlanError::Fault { list, index, fault })
+        Machine::new(code).with_subgroups(self.subgroup).grid(&mut memory, &places, step, grid).map_err(|fault| PlanError::Fault {
+            list,
+            index,
+            fault,
+        })
     }
 }
 

@@ -43,6 +43,17 @@ impl KernelBuilder {
         self.kernel.buffers.push(Buffer { name, elem, len, space: Space::Private, access: Access::ReadWrite, align: 64 })
     }
 
+    /// Adds an array of `len` elements that the lanes of a tile share, aligned to 64 bytes.
+    pub fn workgroup(&mut self, name: &str, elem: Type, len: u32) -> BufId {
+        let name = self.unique(name);
+        self.kernel.buffers.push(Buffer { name, elem, len, space: Space::Workgroup, access: Access::ReadWrite, align: 64 })
+    }
+
+    /// Invocations of a workgroup; 1 where this is not called.
+    pub fn lanes(&mut self, lanes: u32) {
+        self.kernel.lanes = lanes;
+    }
+
     /// The type of a value.
     pub fn ty(&self, v: ValueId) -> Type {
         self.kernel.values[v].ty
@@ -210,6 +221,13 @@ impl KernelBuilder {
     /// Writes a variable.
     pub fn set(&mut self, var: VarId, value: impl Into<Operand>) {
         self.emit(Stmt::Set { var, value: value.into() });
+    }
+
+    /// `value` of all lanes of this lane's subgroup, reduced.
+    pub fn subgroup(&mut self, op: ReduceOp, value: ValueId) -> ValueId {
+        let dst = self.value(self.ty(value), Def::Stmt);
+        self.emit(Stmt::Subgroup { dst, op, value: value.into() });
+        dst
     }
 
     /// All lanes of the tile wait.

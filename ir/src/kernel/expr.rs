@@ -83,6 +83,13 @@ pub enum Builtin {
     Grid(u8),
     /// This invocation's index in its workgroup; 0 on CPUs.
     Lane,
+    /// Index of this lane's subgroup in the workgroup. Subgroups are runs of neighbouring lanes of one size, which only the device
+    /// knows.
+    Subgroup,
+    /// This lane's index in its subgroup.
+    SubgroupLane,
+    /// Number of subgroups in the workgroup.
+    Subgroups,
 }
 
 /// Expressions of one operand.

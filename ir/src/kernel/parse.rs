@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use super::expr::Operand;
+use super::expr::{Operand, ReduceOp};
+use super::parse_expr::word;
 use super::parse_ids::Ids;
 use super::stmt::Stmt;
 use super::ty::Type;
@@ -263,6 +264,12 @@ impl Parser<'_, '_> {
             let var = self.var()?;
             self.define(number, span, Value { ty, def: Def::Stmt })?;
             return Ok(Stmt::Get { dst, var });
+        }
+        if self.cursor.eat_word("subgroup") {
+            let op = word(self.cursor, &ReduceOp::ALL, "`add`, `max` or `min`")?;
+            let value = self.operand()?;
+            self.define(number, span, Value { ty, def: Def::Stmt })?;
+            return Ok(Stmt::Subgroup { dst, op, value });
         }
         let expr: Expr = self.expr()?;
         self.define(number, span, Value { ty, def: Def::Expr(expr) })?;

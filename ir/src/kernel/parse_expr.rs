@@ -20,7 +20,7 @@ fn float_ahead(cursor: &Cursor<'_>) -> bool {
 }
 
 /// Takes a word of a table.
-fn word<T: Copy>(cursor: &mut Cursor<'_>, table: &[(T, &str)], what: &str) -> Result<T, ParseError> {
+pub(super) fn word<T: Copy>(cursor: &mut Cursor<'_>, table: &[(T, &str)], what: &str) -> Result<T, ParseError> {
     let found = table.iter().find(|(_, name)| cursor.at_word(name));
     match found {
         Some((op, _)) => {
@@ -108,6 +108,9 @@ impl Parser<'_, '_> {
             "p" => |_| Ok(Expr::Builtin(Builtin::P)),
             "row" => |_| Ok(Expr::Builtin(Builtin::Row)),
             "lane" => |_| Ok(Expr::Builtin(Builtin::Lane)),
+            "subgroup_index" => |_| Ok(Expr::Builtin(Builtin::Subgroup)),
+            "subgroup_lane" => |_| Ok(Expr::Builtin(Builtin::SubgroupLane)),
+            "subgroups" => |_| Ok(Expr::Builtin(Builtin::Subgroups)),
             "grid" => |s| Ok(Expr::Builtin(Builtin::Grid(word(s.cursor, &[(0, "x"), (1, "y"), (2, "z")], "`x`, `y` or `z`")?))),
             "fma" => |s| s.three().map(|(a, b, c)| Expr::Fma(a, b, c)),
             "cmp" => |s| {

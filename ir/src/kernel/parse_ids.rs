@@ -126,6 +126,10 @@ impl Ranks {
                     self.block(then);
                     self.block(otherwise);
                 }
+                Stmt::Subgroup { dst, value, .. } => {
+                    self.value(dst);
+                    self.operand(value);
+                }
                 Stmt::Barrier => {}
             }
         }

@@ -55,6 +55,9 @@ impl fmt::Display for Builtin {
             Builtin::Grid(2) => f.write_str("grid z"),
             Builtin::Grid(axis) => write!(f, "grid {axis}"),
             Builtin::Lane => f.write_str("lane"),
+            Builtin::Subgroup => f.write_str("subgroup_index"),
+            Builtin::SubgroupLane => f.write_str("subgroup_lane"),
+            Builtin::Subgroups => f.write_str("subgroups"),
         }
     }
 }
@@ -230,6 +233,10 @@ impl Printer<'_> {
                     self.nested(otherwise, depth)?;
                 }
                 Ok(())
+            }
+            Stmt::Subgroup { dst, op, value } => {
+                let head = self.head(*dst);
+                write!(self.out, "{head} = subgroup {op} {value}")
             }
             Stmt::Barrier => self.out.write_str("barrier"),
         }

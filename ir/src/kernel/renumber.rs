@@ -56,6 +56,11 @@ fn mark_block(kernel: &Kernel, stmts: &[Stmt], used: &mut [bool]) {
             }
             Stmt::Prefetch { index, .. } => mark(used, index),
             Stmt::Var { init: value, .. } | Stmt::Set { value, .. } => mark(used, value),
+            Stmt::Subgroup { dst, value, .. } => {
+                if used.get(dst.index()) == Some(&true) {
+                    mark(used, value);
+                }
+            }
             Stmt::Get { .. } | Stmt::Barrier => {}
             Stmt::For { start, end, body, .. } => {
                 mark_block(kernel, body, used);
@@ -73,7 +78,7 @@ fn mark_block(kernel: &Kernel, stmts: &[Stmt], used: &mut [bool]) {
 
 fn drop_dead(stmts: &mut Vec<Stmt>, used: &[bool]) {
     stmts.retain_mut(|stmt| match stmt {
-        Stmt::Let(v) | Stmt::Load { dst: v, .. } | Stmt::Get { dst: v, .. } => used.get(v.index()) != Some(&false),
+        Stmt::Let(v) | Stmt::Load { dst: v, .. } | Stmt::Get { dst: v, .. } | Stmt::Subgroup { dst: v, .. } => used.get(v.index()) != Some(&false),
         Stmt::For { body, .. } => {
             drop_dead(body, used);
             true
@@ -167,6 +172,10 @@ impl Map<'_> {
                     self.operand(cond);
                     self.block(then);
                     self.block(otherwise);
+                }
+                Stmt::Subgroup { dst, value, .. } => {
+                    self.operand(value);
+                    self.define(dst);
                 }
                 Stmt::Barrier => {}
             }

@@ -1,6 +1,6 @@
 //! Statements of the kernel IR: everything with an effect or a place in time.
 
-use super::expr::Operand;
+use super::expr::{Operand, ReduceOp};
 use super::{BufId, ValueId, VarId};
 
 /// A statement.
@@ -77,6 +77,16 @@ pub enum Stmt {
         then: Vec<Stmt>,
         /// If it is false.
         otherwise: Vec<Stmt>,
+    },
+    /// Reduces a scalar f32, i32 or u32 over the lanes of this lane's subgroup; all of them get the result. The order in which
+    /// floats are added is the device's.
+    Subgroup {
+        /// The result.
+        dst: ValueId,
+        /// How.
+        op: ReduceOp,
+        /// This lane's share.
+        value: Operand,
     },
     /// All lanes of the tile wait for each other; workgroup memory written before is seen after. Nothing on CPUs.
     Barrier,

@@ -10,7 +10,7 @@
 //! - `type`: operand and result types are those the documentation of [`Expr`](super::Expr) and [`Stmt`](super::Stmt) states;
 //!   vector widths are powers of two up to 64; immediates fit their place; steps and unrolls are at least 1.
 //! - `access`: loads only from readable buffers, stores only to writable ones.
-//! - `uniform`: `barrier` is reached by all lanes of a tile or by none.
+//! - `uniform`: `barrier` and `subgroup` are reached by all lanes of a tile or by none.
 //! - `range`: every load and store lies inside its buffer for every step and tile that the bounds admit.
 //! - `wrap`: `u32` arithmetic does not leave `0..2^32` (sums, differences and products; shifts and bit operations may
 //!   drop bits).

@@ -107,7 +107,7 @@ impl Walk<'_> {
                 let ty = self.kernel.operand_type(*value).unwrap_or(self.kernel.buffers[*buf].elem);
                 self.access(format!("store {buf}[{index}]"), *buf, *index, ty);
             }
-            Stmt::Get { dst, .. } => self.define_any(*dst),
+            Stmt::Get { dst, .. } | Stmt::Subgroup { dst, .. } => self.define_any(*dst),
             Stmt::For { iv, start, end, step, body, .. } => self.loop_(*iv, *start, *end, *step, body),
             Stmt::If { cond, then, otherwise } => {
                 for (block, holds) in [(then, true), (otherwise, false)] {
@@ -231,6 +231,8 @@ impl Walk<'_> {
                 Builtin::Row => self.row.clone(),
                 Builtin::Grid(axis) => self.grid[usize::from(*axis).min(2)].clone(),
                 Builtin::Lane => self.lane.clone(),
+                Builtin::Subgroup | Builtin::SubgroupLane => self.facts.unknown(0, i128::from(self.kernel.lanes) - 1),
+                Builtin::Subgroups => self.facts.unknown(1, i128::from(self.kernel.lanes)),
             },
             Expr::Binary(op, a, b) => self.binary(v, *op, *a, *b, scalar),
             Expr::Unary(op, a) => {

@@ -317,6 +317,19 @@ impl Walk<'_> {
                 self.block(then);
                 self.block(otherwise);
             }
+            Stmt::Subgroup { dst, op, value } => {
+                let at = format!("{dst} = subgroup {op}");
+                match self.kernel.values.get(*dst).map(|v| v.ty) {
+                    Some(ty) => {
+                        self.demand(&at, *value, ty);
+                        if !matches!((ty.scalar, ty.lanes), (Scalar::F32 | Scalar::I32 | Scalar::U32, 1)) {
+                            self.faults.report("type", &at, format!("the result has type {ty}; expected f32, i32 or u32"));
+                        }
+                    }
+                    None => drop(self.seen(&at, *value)),
+                }
+                self.define(*dst, false, values);
+            }
             Stmt::Barrier => {}
         }
     }

@@ -1,7 +1,7 @@
-//! Rule `uniform`: `barrier` is reached by all lanes of a tile or by none.
+//! Rule `uniform`: `barrier` and `subgroup` are reached by all lanes of a tile or by none.
 //!
-//! A value is uniform if all lanes of a tile compute the same. What differs between lanes is the lane's index, what is
-//! read from memory that a lane may have written (private, workgroup, written parameters), and everything computed from
+//! A value is uniform if all lanes of a tile compute the same. What differs between lanes is the lane's index and
+//! its place among subgroups, what a subgroup reduced, what is read from memory that a lane may have written (private, workgroup, written parameters), and everything computed from
 //! these or assigned under a condition that is not uniform. The walk is repeated until no variable changes.
 
 use super::expr::{Builtin, Expr, Operand};
@@ -44,13 +44,20 @@ impl Walk<'_> {
         matches!(operand, Operand::Value(v) if self.varying[v.index()])
     }
 
+    fn collective(&mut self, at: &str, under: Option<&str>) {
+        if let Some(under) = under {
+            let message = format!("stands in {under}, which lanes of one tile may decide differently; move it out");
+            self.faults.report("uniform", at, message);
+        }
+    }
+
     /// `under`: the outermost condition around, that is not uniform.
     fn block(&mut self, stmts: &[Stmt], under: Option<&str>) {
         for stmt in stmts {
             match stmt {
                 Stmt::Let(v) => {
                     if let Def::Expr(expr) = &self.kernel.values[*v].def {
-                        let lane = matches!(expr, Expr::Builtin(Builtin::Lane));
+                        let lane = matches!(expr, Expr::Builtin(Builtin::Lane | Builtin::Subgroup | Builtin::SubgroupLane));
                         self.varying[v.index()] = lane || expr.operands().into_iter().any(|o| self.varies(o));
                     }
                 }
@@ -82,12 +89,11 @@ impl Walk<'_> {
                     self.block(then, under);
                     self.block(otherwise, under);
                 }
-                Stmt::Barrier => {
-                    if let Some(under) = under {
-                        let message = format!("stands in {under}, which lanes of one tile may decide differently; move it out");
-                        self.faults.report("uniform", "barrier", message);
-                    }
+                Stmt::Subgroup { dst, op, .. } => {
+                    self.varying[dst.index()] = true;
+                    self.collective(&format!("{dst} = subgroup {op}"), under);
                 }
+                Stmt::Barrier => self.collective("barrier", under),
                 Stmt::Store { .. } | Stmt::Prefetch { .. } => {}
             }
         }

@@ -1,9 +1,11 @@
 //! The plan: what a stub does with the kernels.
 //!
-//! Four flat lists of dispatches, walked in order, each dispatch seeing the writes of all before it. A binding names a
-//! region and a byte range of it; within one dispatch, a range that is written overlaps no other range, unless both are the
-//! same.
+//! Flat lists of dispatches, walked in order. A dispatch waits for all before it and sees what they wrote, unless it may run
+//! *beside* them: then it waits for none since the last one that waited, and shares no byte with them or with that one that
+//! either side writes. A binding names a region and a byte range of it; within one dispatch, a range that is written
+//! overlaps no other range, unless both are the same.
 
+pub mod hazard;
 mod parse;
 mod print;
 pub mod program;
@@ -55,6 +57,8 @@ pub struct Plan {
     pub tokens: ArenaId,
     /// Logits, `f32[head_rows, vocab]`.
     pub logits: ArenaId,
+    /// Where the list `argmax` leaves its answer, `u32[1]`; with that list only.
+    pub picked: Option<ArenaId>,
     /// Body for T = 1.
     pub decode: Vec<Dispatch>,
     /// Body for T in 2..=chunk.
@@ -63,6 +67,20 @@ pub struct Plan {
     pub head_one: Vec<Dispatch>,
     /// Head for 2..=head_rows rows.
     pub head_many: Vec<Dispatch>,
+    /// After `head_one`: the id of the greatest logit of row 0, the lowest of several; empty where the host picks tokens.
+    pub argmax: Vec<Dispatch>,
+}
+
+impl Plan {
+    /// The lists with their names, in the order of the text form.
+    pub fn lists(&self) -> [(&'static str, &[Dispatch]); 5] {
+        [("decode", &self.decode), ("prefill", &self.prefill), ("head_one", &self.head_one), ("head_many", &self.head_many), ("argmax", &self.argmax)]
+    }
+
+    /// The same for writing.
+    pub fn lists_mut(&mut self) -> [&mut Vec<Dispatch>; 5] {
+        [&mut self.decode, &mut self.prefill, &mut self.head_one, &mut self.head_many, &mut self.argmax]
+    }
 }
 
 /// A buffer of the arena.
@@ -194,6 +212,8 @@ pub struct Dispatch {
     pub bindings: Vec<Binding>,
     /// Tiles along each axis.
     pub grid: [Extent; 3],
+    /// Whether it may run beside the dispatches before it, back to the last one that waits. False is always right.
+    pub beside: bool,
 }
 
 /// What a parameter is bound to.

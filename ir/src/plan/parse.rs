@@ -46,15 +46,20 @@ impl Parser<'_, '_> {
         self.cursor.u32()
     }
 
-    /// `word = value`, and the comma before it if it is not the first.
+    /// `word = number,`.
     fn field(&mut self, word: &str) -> Result<u32, ParseError> {
         self.cursor.expect_word(word)?;
         self.cursor.expect("=")?;
-        let value = if word == "tokens" || word == "logits" { self.cursor.id(ArenaId::PREFIX)? } else { self.cursor.u32()? };
-        if word != "logits" {
-            self.cursor.expect(",")?;
-        }
+        let value = self.cursor.u32()?;
+        self.cursor.expect(",")?;
         Ok(value)
+    }
+
+    /// `word = a3`.
+    fn buffer_field(&mut self, word: &str) -> Result<ArenaId, ParseError> {
+        self.cursor.expect_word(word)?;
+        self.cursor.expect("=")?;
+        Ok(ArenaId::new(self.cursor.id(ArenaId::PREFIX)? as usize))
     }
 
     /// The id that comes next in its table.
@@ -79,7 +84,10 @@ impl Parser<'_, '_> {
         self.cursor.expect("{")?;
         let (chunk, ctx, vocab) = (self.field("chunk")?, self.field("ctx")?, self.field("vocab")?);
         let head_rows = self.field("head_rows")?;
-        let (tokens, logits) = (self.field("tokens")?, self.field("logits")?);
+        let tokens = self.buffer_field("tokens")?;
+        self.cursor.expect(",")?;
+        let logits = self.buffer_field("logits")?;
+        let picked = if self.cursor.eat(",") { Some(self.buffer_field("picked")?) } else { None };
         self.cursor.expect("}")?;
         self.cursor.expect("{")?;
         let (arena_bytes, arena) = self.arena()?;
@@ -89,8 +97,8 @@ impl Parser<'_, '_> {
         let prefill = self.list("prefill")?;
         let head_one = self.list("head_one")?;
         let head_many = self.list("head_many")?;
+        let argmax = if self.cursor.at_word("argmax") { self.list("argmax")? } else { Vec::new() };
         self.cursor.expect("}")?;
-        let (tokens, logits) = (ArenaId::new(tokens as usize), ArenaId::new(logits as usize));
         Ok(Plan {
             chunk,
             ctx,
@@ -104,10 +112,12 @@ impl Parser<'_, '_> {
             weights_bytes,
             tokens,
             logits,
+            picked,
             decode,
             prefill,
             head_one,
             head_many,
+            argmax,
         })
     }
 
@@ -295,7 +305,8 @@ impl Parser<'_, '_> {
         self.cursor.expect(",")?;
         let z = self.extent()?;
         self.cursor.expect("]")?;
-        Ok(Dispatch { kernel, bindings, grid: [x, y, z] })
+        let beside = self.cursor.eat_word("beside");
+        Ok(Dispatch { kernel, bindings, grid: [x, y, z], beside })
     }
 
     /// `4`, or `2 * t + p + 3 / 4 max 9` with any of the three terms.

@@ -22,7 +22,8 @@
 //!
 //! Rows and elements of packed sections are written as runs: `w3[8..16]` is rows 8 to 15 of `w3`, `zip(a, b)` takes rows of
 //! two runs in turn (as RoPE partners lie), `zero 4` is four rows of zeros. An extent that is the same in every step is a
-//! number, any other `ceil(sum / divisor)` with its upper bound: `2 * t + p + 3 / 4 max 9`.
+//! number, any other `ceil(sum / divisor)` with its upper bound: `2 * t + p + 3 / 4 max 9`. A dispatch that does not wait says
+//! `beside`. A plan that picks tokens has `picked = a2` in its head and a list `argmax`.
 
 use std::fmt::{self, Write};
 
@@ -140,7 +141,11 @@ fn write_content(f: &mut impl Write, content: &PackedContent) -> fmt::Result {
 /// The text of a plan; `kernels` gives the names.
 fn write_plan(f: &mut impl Write, plan: &Plan, kernels: &KernelModule) -> fmt::Result {
     write!(f, "plan {{chunk = {}, ctx = {}, vocab = {}, head_rows = {}, ", plan.chunk, plan.ctx, plan.vocab, plan.head_rows)?;
-    writeln!(f, "tokens = {}, logits = {}}} {{", plan.tokens, plan.logits)?;
+    write!(f, "tokens = {}, logits = {}", plan.tokens, plan.logits)?;
+    if let Some(picked) = plan.picked {
+        write!(f, ", picked = {picked}")?;
+    }
+    f.write_str("} {\n")?;
     writeln!(f, "  arena {} {{", plan.arena_bytes)?;
     for (id, b) in plan.arena.iter() {
         writeln!(f, "    {id} {} {} at {}{}", quote(&b.name), b.bytes, b.offset, if b.pinned { " pinned" } else { "" })?;
@@ -156,8 +161,10 @@ fn write_plan(f: &mut impl Write, plan: &Plan, kernels: &KernelModule) -> fmt::R
         f.write_char('\n')?;
     }
     f.write_str("  }\n")?;
-    let lists = [("decode", &plan.decode), ("prefill", &plan.prefill), ("head_one", &plan.head_one), ("head_many", &plan.head_many)];
-    for (name, list) in lists {
+    for (name, list) in plan.lists() {
+        if name == "argmax" && list.is_empty() {
+            continue;
+        }
         writeln!(f, "  {name} {{")?;
         for dispatch in list {
             write_dispatch(f, dispatch, kernels)?;
@@ -176,7 +183,7 @@ fn write_dispatch(f: &mut impl Write, dispatch: &Dispatch, kernels: &KernelModul
         write!(f, "{}{b}", if i > 0 { ", " } else { "" })?;
     }
     let [x, y, z] = dispatch.grid;
-    writeln!(f, ") grid [{x}, {y}, {z}]")
+    writeln!(f, ") grid [{x}, {y}, {z}]{}", if dispatch.beside { " beside" } else { "" })
 }
 
 /// The text form of kernels and the plan that launches them; [`parse_lowered`](super::parse_lowered) reads it.

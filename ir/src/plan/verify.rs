@@ -1,17 +1,19 @@
 //! The verifier of plans: reports every fault against these rules, by the name that stands in messages:
 //!
-//! - `plan`: `1 <= chunk <= ctx`, vocabulary and head rows at least 1; the buffers of token ids and logits exist, are pinned
-//!   and large enough.
+//! - `plan`: `1 <= chunk <= ctx`, vocabulary and head rows at least 1; the buffers of token ids and logits (with a list
+//!   `argmax`, of the token picked) exist, are pinned and large enough.
 //! - `region`: arena buffers, KV halves and packed sections lie inside their regions at multiples of 64; packed sections, KV
 //!   halves and pinned arena buffers share no byte with another; a packed section has the bytes of its content.
 //! - `binding`: a dispatch binds as many ranges as its kernel has parameters, each large enough and aligned for its
 //!   parameter; weights are bound to parameters that are only read.
 //! - `overlap`: within a dispatch, a range that is written overlaps no other, unless both are the same.
+//! - `beside`: a dispatch that does not wait shares no byte that either side writes with those it may run beside.
 //! - `grid`: no step launches more tiles than the kernel's grid, divisors are at least 1, and tiles fit 24 bits.
 //! - `bounds`: the kernel's step bounds cover every step of the list that launches it.
 //! - `live`: a dispatch reads arena buffers that were written before it in its list and not overwritten by a buffer that
-//!   shares their bytes; the head reads what the body left in pinned buffers.
+//!   shares their bytes; the head reads what the body left in pinned buffers, `argmax` what `head_one` left.
 
+use super::hazard::{Touched, conflict, overlap, reads, touched, writes};
 use super::{Binding, Dispatch, PackedContent, Plan, place_of};
 use crate::arena::Id;
 use crate::diag::{Verified, VerifyError};
@@ -54,6 +56,9 @@ fn lists(plan: &Plan) -> Vec<List<'_>> {
     if rows > 1 {
         out.push(head("head_many", &plan.head_many, (2, rows)));
     }
+    if !plan.argmax.is_empty() {
+        out.push(head("argmax", &plan.argmax, (1, 1)));
+    }
     out
 }
 
@@ -68,6 +73,7 @@ pub fn verify_plan<'a>(plan: &'a Plan, kernels: &KernelModule) -> Result<Verifie
         for (index, dispatch) in list.dispatches.iter().enumerate() {
             check.dispatch(list, &format!("{}[{index}]", list.name), dispatch);
         }
+        check.beside(list);
     }
     if check.errors.is_empty() {
         check.liveness(&lists);
@@ -77,18 +83,6 @@ pub fn verify_plan<'a>(plan: &'a Plan, kernels: &KernelModule) -> Result<Verifie
 
 /// A range of bytes `[start, end)`.
 type Range = (u64, u64);
-
-fn overlap(a: Range, b: Range) -> bool {
-    a.0 < b.1 && b.0 < a.1
-}
-
-fn reads(access: Access) -> bool {
-    matches!(access, Access::Read | Access::ReadWrite)
-}
-
-fn writes(access: Access) -> bool {
-    matches!(access, Access::Write | Access::ReadWrite)
-}
 
 struct Check<'p> {
     plan: &'p Plan,
@@ -109,9 +103,15 @@ impl Check<'_> {
         if p.vocab == 0 || p.head_rows == 0 {
             self.report("plan", "plan", format!("vocab {}, head_rows {}; both are at least 1", p.vocab, p.head_rows));
         }
-        let wanted =
-            [("tokens", p.tokens, 4 * u64::from(p.chunk)), ("logits", p.logits, 4 * u64::from(p.head_rows).saturating_mul(u64::from(p.vocab)))];
-        for (what, id, bytes) in wanted {
+        if p.picked.is_some() == p.argmax.is_empty() {
+            self.report("plan", "plan", "a list `argmax` and a buffer `picked` go together; the plan has one of them");
+        }
+        let wanted = [
+            Some(("tokens", p.tokens, 4 * u64::from(p.chunk))),
+            Some(("logits", p.logits, 4 * u64::from(p.head_rows).saturating_mul(u64::from(p.vocab)))),
+            p.picked.map(|id| ("token picked", id, 4)),
+        ];
+        for (what, id, bytes) in wanted.into_iter().flatten() {
             match p.arena.get(id) {
                 None => self.report("plan", "plan", format!("the {what} are in {id}, which does not exist")),
                 Some(b) if b.bytes < bytes => {
@@ -244,6 +244,25 @@ impl Check<'_> {
         }
     }
 
+    /// Rule `beside`.
+    fn beside(&mut self, list: &List<'_>) {
+        let mut before: Vec<(usize, Vec<Touched>)> = Vec::new();
+        for (index, dispatch) in list.dispatches.iter().enumerate() {
+            let mine = touched(self.plan, self.kernels, dispatch);
+            if !dispatch.beside {
+                before.clear();
+            }
+            for (other, theirs) in &before {
+                if let Some((a, b)) = conflict(&mine, theirs) {
+                    let message =
+                        format!("runs beside {}[{other}], but {} here and {} there overlap, and one is written", list.name, a.binding, b.binding);
+                    self.report("beside", format!("{}[{index}]", list.name), message);
+                }
+            }
+            before.push((index, mine));
+        }
+    }
+
     /// Rule `live`; bindings and kernels are sound.
     fn liveness(&mut self, lists: &[List<'_>]) {
         let p = self.plan;
@@ -251,9 +270,14 @@ impl Check<'_> {
         let ranges: Vec<Range> = (0..p.arena.len()).map(range).collect();
         // What the body left for the head: written by every body list that is run, and pinned.
         let mut left: Vec<bool> = p.arena.iter().map(|(_, b)| b.pinned).collect();
+        let mut left_by_head = left.clone();
         for list in lists {
-            let head = list.name.starts_with("head");
-            let mut intact = if head { left.clone() } else { vec![false; ranges.len()] };
+            let (body, pick) = (matches!(list.name, "decode" | "prefill"), list.name == "argmax");
+            let mut intact = match (body, pick) {
+                (true, _) => vec![false; ranges.len()],
+                (false, false) => left.clone(),
+                (false, true) => left_by_head.clone(),
+            };
             intact[p.tokens.index()] = true;
             for (index, dispatch) in list.dispatches.iter().enumerate() {
                 let kernel = &self.kernels.kernels[dispatch.kernel];
@@ -278,10 +302,13 @@ impl Check<'_> {
                     }
                 }
             }
-            if !head {
-                for (left, intact) in left.iter_mut().zip(intact) {
+            if body {
+                for (left, intact) in left.iter_mut().zip(&intact) {
                     *left &= intact;
                 }
+            }
+            if list.name == "head_one" {
+                left_by_head = intact.iter().zip(p.arena.iter()).map(|(intact, (_, b))| *intact && b.pinned).collect();
             }
         }
     }

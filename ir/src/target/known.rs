@@ -1,6 +1,6 @@
 //! The targets that slmc knows by name.
 
-use super::{DotKind, Target};
+use super::{DotKind, Gpu, GpuApi, Target};
 
 /// All targets, in the order in which they are listed.
 pub fn known() -> Vec<Target> {
@@ -18,6 +18,7 @@ pub fn known() -> Vec<Target> {
             cores: 2,
             l2_bytes: 1 << 20,
             memory_budget: 16 << 30,
+            gpu: None,
         },
         Target {
             name: "x86_64-avx2",
@@ -32,8 +33,111 @@ pub fn known() -> Vec<Target> {
             cores: 2,
             l2_bytes: 512 << 10,
             memory_budget: 16 << 30,
+            gpu: None,
+        },
+        Target {
+            name: "vulkan-generic",
+            summary: "any Vulkan 1.1 device on x86-64 Linux, software Vulkan included: f32 arithmetic, the limits that Vulkan guarantees",
+            ..vulkan("x86_64-unknown-linux-gnu", GENERIC)
+        },
+        Target {
+            name: "vulkan-desktop",
+            summary: "desktop and server GPUs on x86-64 Linux: subgroups, f16, int8 dot products",
+            ..vulkan(
+                "x86_64-unknown-linux-gnu",
+                Gpu {
+                    lanes: 256,
+                    shared_bytes: 32 << 10,
+                    storage_buffers: 16,
+                    binding_bytes: 1 << 30,
+                    subgroups: true,
+                    f16: true,
+                    int_dot: true,
+                    ..GENERIC
+                },
+            )
+        },
+        Target {
+            name: "android-adreno",
+            summary: "Android phones with a Qualcomm Adreno GPU (600 series and later)",
+            page_bytes: 16384,
+            cores: 4,
+            memory_budget: 2 << 30,
+            ..vulkan("aarch64-linux-android", Gpu { lanes: 128, storage_buffers: 16, subgroups: true, f16: true, int_dot: true, ..GENERIC })
+        },
+        Target {
+            name: "android-mali",
+            summary: "Android phones with an Arm Mali GPU (Valhall and later)",
+            page_bytes: 16384,
+            cores: 4,
+            memory_budget: 2 << 30,
+            ..vulkan("aarch64-linux-android", Gpu { lanes: 128, subgroups: true, f16: true, int_dot: true, ..GENERIC })
+        },
+        Target {
+            name: "iphone15-metal",
+            summary: "iPhone 15 and later by Metal (Apple GPU family 8)",
+            memory_budget: 3 << 30,
+            ..metal("aarch64-apple-ios", Gpu { lanes: 128, ..APPLE })
+        },
+        Target {
+            name: "mac-m1-metal",
+            summary: "Macs with Apple silicon by Metal (Apple GPU family 7)",
+            cores: 4,
+            memory_budget: 8 << 30,
+            ..metal("aarch64-apple-darwin", APPLE)
         },
     ]
+}
+
+/// What every Vulkan 1.1 device has, as far as kernels ask.
+const GENERIC: Gpu = Gpu {
+    api: GpuApi::Vulkan,
+    lanes: 128,
+    shared_bytes: 16 << 10,
+    storage_buffers: 8,
+    binding_bytes: 128 << 20,
+    offset_align: 256,
+    subgroups: false,
+    f16: false,
+    int_dot: false,
+};
+
+/// Apple GPUs of family 7 and later. Metal Shading Language has no dot product of packed bytes.
+const APPLE: Gpu = Gpu {
+    api: GpuApi::Metal,
+    lanes: 256,
+    shared_bytes: 32 << 10,
+    storage_buffers: 30,
+    binding_bytes: 1 << 30,
+    offset_align: 256,
+    subgroups: true,
+    f16: true,
+    int_dot: false,
+};
+
+/// A Vulkan target that needs nothing special of its host CPU. Vector fields speak of kernels on CPUs and are not read.
+fn vulkan(triple: &'static str, gpu: Gpu) -> Target {
+    let cpu = if triple.starts_with("x86_64") { "x86-64" } else { "generic" };
+    Target {
+        name: "",
+        summary: "",
+        triple,
+        cpu,
+        features: Vec::new(),
+        vector_bits: 128,
+        vector_registers: 16,
+        dot: if gpu.int_dot { DotKind::I8I8 } else { DotKind::None },
+        page_bytes: 4096,
+        cores: 2,
+        l2_bytes: 512 << 10,
+        memory_budget: 16 << 30,
+        gpu: Some(gpu),
+    }
+}
+
+/// A Metal target; Apple's pages have 16 KiB.
+fn metal(triple: &'static str, gpu: Gpu) -> Target {
+    Target { page_bytes: 16384, ..vulkan(triple, gpu) }
 }
 
 /// The target of a name.

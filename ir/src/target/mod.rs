@@ -1,6 +1,9 @@
 //! Targets are data: two targets differ in nothing but the fields of [`Target`].
 
+pub mod gpu;
 pub mod known;
+
+pub use gpu::{Gpu, GpuApi};
 
 /// What is known of a device.
 #[derive(Debug, Clone, PartialEq)]
@@ -9,7 +12,7 @@ pub struct Target {
     pub name: &'static str,
     /// One line for `slmc targets`.
     pub summary: &'static str,
-    /// LLVM triple, read by code generators and the linker.
+    /// LLVM triple of the CPU code (on GPU targets, of the runtime around the shaders), read by code generators and the linker.
     pub triple: &'static str,
     /// CPU name for the code generator.
     pub cpu: &'static str,
@@ -29,6 +32,8 @@ pub struct Target {
     pub l2_bytes: u32,
     /// Most bytes that a bundle may take when running; a compile that exceeds it fails.
     pub memory_budget: u64,
+    /// What runs the kernels where that is not the CPU; read by lowering, the naga back end and the bundle writer.
+    pub gpu: Option<Gpu>,
 }
 
 /// Integer dot products of a target.
@@ -48,5 +53,10 @@ impl Target {
     /// Lanes of f32 in a vector register.
     pub fn lanes(&self) -> u16 {
         self.vector_bits / 32
+    }
+
+    /// Alignment in bytes of everything that is bound: arena buffers, KV halves, packed sections.
+    pub fn binding_align(&self) -> u64 {
+        self.gpu.as_ref().map_or(64, |gpu| u64::from(gpu.offset_align).max(64))
     }
 }

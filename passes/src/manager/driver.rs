@@ -36,7 +36,7 @@ impl Subject for Program {
         let faults = match &self.plan {
             Some(plan) if plan.arena_bytes == 0 && !plan.arena.is_empty() => {
                 let mut placed = self.clone();
-                placed.plan.iter_mut().for_each(crate::memory::plan);
+                placed.plan.iter_mut().for_each(|plan| crate::memory::plan(plan, crate::memory::ALIGN));
                 Program::faults(&placed)
             }
             _ => Program::faults(self),

@@ -10,8 +10,8 @@ use super::{OptionError, Options, PassError, PassInfo};
 /// `share` stands before `quantize` so that a weight has one format; `fuse` is last because every other pass undoes groups.
 pub static GRAPH_PIPELINE: &[&str] = &["fold", "share", "quantize", "fuse"];
 
-/// The passes of a compile over kernels and plan, in order. They do not depend on each other; dumps of the last show all.
-pub static KERNEL_PIPELINE: &[&str] = &["legalize", "memory"];
+/// The passes of a compile over kernels and plan, in order. `overlap` compares the bytes that `memory` gives out.
+pub static KERNEL_PIPELINE: &[&str] = &["legalize", "memory", "overlap"];
 
 /// A pass to run, with its options.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,13 +1,14 @@
 //! The memory plan: arena offsets by live ranges.
 //!
 //! A buffer lives from the first dispatch of a list that binds it to the last. Buffers that no list uses at the same time
-//! share bytes; pinned ones share with none. Offsets are multiples of 64. Largest first, each at the lowest place that is
+//! share bytes; pinned ones share with none. Offsets are multiples of 64, or of what the target's bindings ask for. Largest first, each at the lowest place that is
 //! free for its whole life: simple, deterministic, and near the bound of the fullest moment for chains of layers.
 
 use std::collections::BTreeMap;
 
 use slmc_ir::arena::Id;
-use slmc_ir::plan::{ArenaId, Binding, Dispatch, Plan, Program};
+use slmc_ir::plan::{ArenaId, Binding, Plan, Program};
+use slmc_ir::target::Target;
 
 use crate::manager::{Changed, OptionError, Options, Pass, PassCx, PassError, PassInfo};
 
@@ -25,18 +26,18 @@ impl Pass<Program> for Memory {
         &INFO
     }
 
-    fn run(&self, m: &mut Program, _cx: &mut PassCx<'_>) -> Result<Changed, PassError> {
+    fn run(&self, m: &mut Program, cx: &mut PassCx<'_>) -> Result<Changed, PassError> {
         let Some(arena) = &mut m.plan else {
             return Err(PassError::Unsupported(vec!["there is no plan to lay out, only kernels; give a file with a `plan`".to_owned()]));
         };
         let before = arena.clone();
-        plan(arena);
+        plan(arena, cx.target.map_or(ALIGN, Target::binding_align));
         Ok(Changed::when(*arena != before))
     }
 }
 
-/// Alignment of every buffer.
-const ALIGN: u64 = 64;
+/// Alignment of every buffer where no target asks for more.
+pub const ALIGN: u64 = 64;
 
 /// First and last use of a buffer: (list, dispatch).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,19 +53,19 @@ impl Life {
     }
 }
 
-/// Gives every arena buffer its offset and sets [`Plan::arena_bytes`].
-pub fn plan(plan: &mut Plan) {
+/// Gives every arena buffer its offset, a multiple of `align`, and sets [`Plan::arena_bytes`].
+pub fn plan(plan: &mut Plan, align: u64) {
     let lives = lives(plan);
     let mut order: Vec<ArenaId> = plan.arena.ids().collect();
     order.sort_by_key(|&id| (!plan.arena[id].pinned, std::cmp::Reverse(plan.arena[id].bytes), id.index()));
     let mut placed: Vec<ArenaId> = Vec::new();
     let mut total = 0;
     for id in order {
-        let bytes = plan.arena[id].bytes.next_multiple_of(ALIGN);
+        let bytes = plan.arena[id].bytes.next_multiple_of(align);
         let mut taken: Vec<(u64, u64)> = placed
             .iter()
             .filter(|&&other| conflict(plan, &lives, id, other))
-            .map(|&other| (plan.arena[other].offset, plan.arena[other].offset + plan.arena[other].bytes.next_multiple_of(ALIGN)))
+            .map(|&other| (plan.arena[other].offset, plan.arena[other].offset + plan.arena[other].bytes.next_multiple_of(align)))
             .collect();
         taken.sort_unstable();
         let mut at = 0;
@@ -92,8 +93,7 @@ fn conflict(plan: &Plan, lives: &BTreeMap<ArenaId, Vec<Life>>, a: ArenaId, b: Ar
 
 fn lives(plan: &Plan) -> BTreeMap<ArenaId, Vec<Life>> {
     let mut lives: BTreeMap<ArenaId, Vec<Life>> = BTreeMap::new();
-    let lists: [&[Dispatch]; 4] = [&plan.decode, &plan.prefill, &plan.head_one, &plan.head_many];
-    for (list, dispatches) in lists.into_iter().enumerate() {
+    for (list, (_, dispatches)) in plan.lists().into_iter().enumerate() {
         for (i, dispatch) in dispatches.iter().enumerate() {
             for binding in &dispatch.bindings {
                 let Binding::Arena(id) = *binding else { continue };
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
     use slmc_ir::arena::Arena;
     use slmc_ir::kernel::KernelId;
-    use slmc_ir::plan::{ArenaBuffer, Extent};
+    use slmc_ir::plan::{ArenaBuffer, Dispatch, Extent};
 
     fn chain(bytes: &[u64], pinned: &[bool]) -> Plan {
         let mut arena = Arena::new();
@@ -125,7 +125,12 @@ mod tests {
             .collect();
         let decode = ids
             .windows(2)
-            .map(|w| Dispatch { kernel: KernelId::new(0), bindings: w.iter().copied().map(Binding::Arena).collect(), grid: [Extent::fixed(1); 3] })
+            .map(|w| Dispatch {
+                kernel: KernelId::new(0),
+                bindings: w.iter().copied().map(Binding::Arena).collect(),
+                grid: [Extent::fixed(1); 3],
+                beside: false,
+            })
             .collect();
         let (tokens, logits) = (ids[0], ids[0]);
         Plan {
@@ -141,17 +146,19 @@ mod tests {
             weights_bytes: 0,
             tokens,
             logits,
+            picked: None,
             decode,
             prefill: Vec::new(),
             head_one: Vec::new(),
             head_many: Vec::new(),
+            argmax: Vec::new(),
         }
     }
 
     #[test]
     fn a_chain_needs_two_neighbours() {
         let mut p = chain(&[64, 128, 64, 128, 64], &[false; 5]);
-        plan(&mut p);
+        plan(&mut p, ALIGN);
         assert_eq!(p.arena_bytes, 192);
         for w in p.arena.ids().collect::<Vec<_>>().windows(2) {
             let (a, b) = (&p.arena[w[0]], &p.arena[w[1]]);
@@ -162,7 +169,7 @@ mod tests {
     #[test]
     fn pinned_buffers_share_with_none() {
         let mut p = chain(&[64, 64, 64, 64], &[true, false, false, true]);
-        plan(&mut p);
+        plan(&mut p, ALIGN);
         assert_eq!(p.arena_bytes, 256);
     }
 }

@@ -5,8 +5,12 @@ pub mod interp;
 pub mod legalize;
 pub mod lower;
 pub mod memory;
+pub mod overlap;
 pub mod pass;
 pub mod verify;
+
+use slmc::target::TargetSpec;
+use slmc_ir::target::Target;
 
 use crate::file::{LineError, TestFile};
 
@@ -29,4 +33,12 @@ pub enum Outcome {
 
 /// Every command.
 pub static ALL: &[&Command] =
-    &[&cat::COMMAND, &verify::COMMAND, &pass::COMMAND, &lower::COMMAND, &legalize::COMMAND, &memory::COMMAND, &interp::COMMAND];
+    &[&cat::COMMAND, &verify::COMMAND, &pass::COMMAND, &lower::COMMAND, &legalize::COMMAND, &memory::COMMAND, &overlap::COMMAND, &interp::COMMAND];
+
+/// The target that a command's arguments name, if they name one.
+fn target(file: &TestFile) -> Result<Option<Target>, String> {
+    match file.arguments.as_str() {
+        "" => Ok(None),
+        text => TargetSpec::parse(text).map(|spec| Some(spec.target)).map_err(|e| e.to_string()),
+    }
+}

@@ -117,6 +117,7 @@ impl Compiler<'_> {
                     self.constants_of(then);
                     self.constants_of(otherwise);
                 }
+                Stmt::Subgroup { dst, value, .. } => self.constant(*value, self.kernel.values[*dst].ty),
                 Stmt::Prefetch { .. } | Stmt::Get { .. } | Stmt::Barrier => {}
             }
         }
@@ -197,6 +198,12 @@ impl Compiler<'_> {
                     self.block(otherwise);
                     self.code[leave] = Instr::Jump { to: self.code.len() };
                 }
+            }
+            Stmt::Subgroup { dst, op, value } => {
+                let ty = self.kernel.values[*dst].ty;
+                let a = self.slot(*value, ty);
+                let d = self.define(*dst);
+                self.push(Origin::Value(*dst), Instr::Subgroup { op: *op, scalar: ty.scalar, d, a });
             }
             Stmt::Barrier => {
                 self.push(Origin::Flow, Instr::Barrier);

@@ -144,6 +144,13 @@ pub(super) enum Instr {
         otherwise: usize,
     },
     Barrier,
+    /// Reduces `a` over the lanes of a subgroup.
+    Subgroup {
+        op: ReduceOp,
+        scalar: Scalar,
+        d: Slot,
+        a: Slot,
+    },
 }
 
 /// What an instruction came from, for messages.

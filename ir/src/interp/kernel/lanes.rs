@@ -227,13 +227,33 @@ pub(super) fn dot2(narrow: bool, d: &mut [u32], a: &[u32], b: &[u32]) -> Result<
     if over { Err(FaultKind::DotBound) } else { Ok(()) }
 }
 
-/// All lanes to one, halves onto halves.
-pub(super) fn reduce(op: ReduceOp, scalar: Scalar, a: &[u32]) -> Result<u32, FaultKind> {
-    let op = match op {
+fn binary_of(op: ReduceOp) -> BinaryOp {
+    match op {
         ReduceOp::Add => BinaryOp::Add,
         ReduceOp::Max => BinaryOp::Max,
         ReduceOp::Min => BinaryOp::Min,
-    };
+    }
+}
+
+/// Any number of lanes to one, from the first to the last.
+pub(super) fn fold(op: ReduceOp, scalar: Scalar, a: impl IntoIterator<Item = u32>) -> Result<u32, FaultKind> {
+    let mut total: Option<u32> = None;
+    for x in a {
+        total = Some(match total {
+            None => x,
+            Some(sum) => {
+                let mut d = [0];
+                binary(binary_of(op), scalar, &mut d, &[sum], &[x])?;
+                d[0]
+            }
+        });
+    }
+    Ok(total.unwrap_or(0))
+}
+
+/// All lanes to one, halves onto halves.
+pub(super) fn reduce(op: ReduceOp, scalar: Scalar, a: &[u32]) -> Result<u32, FaultKind> {
+    let op = binary_of(op);
     let (mut x, mut y) = ([0; 64], [0; 64]);
     let mut n = a.len();
     x[..n].copy_from_slice(a);

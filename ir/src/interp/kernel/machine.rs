@@ -3,6 +3,7 @@
 use super::compile::Compiled;
 use super::instr::{Instr, Origin};
 use super::memory::{Local, Memory, Place, range_of, read_lanes, write_lanes};
+use super::shared::Shared;
 use super::{Fault, FaultKind, Step, lanes};
 use crate::arena::Id;
 use crate::kernel::{BufId, Builtin, Space, Type};
@@ -13,8 +14,12 @@ pub struct Machine<'k> {
     code: &'k Compiled,
     lanes: Vec<Lane>,
     /// By buffer; of parameters and private arrays empty.
-    workgroup: Vec<Local>,
+    workgroup: Vec<Shared>,
+    subgroup: u32,
 }
+
+/// Lanes of a subgroup where nobody asks for another size: software Vulkan's.
+pub const SUBGROUP_LANES: u32 = 8;
 
 #[derive(Debug)]
 struct Lane {
@@ -31,11 +36,22 @@ struct Launch<'l, 'm> {
     step: Step,
 }
 
+/// Where a lane stands.
+#[derive(Clone, Copy)]
+struct Invocation {
+    tile: [u32; 3],
+    lane: u32,
+    lanes: u32,
+    subgroup: u32,
+}
+
 /// Why a lane stopped.
 #[derive(PartialEq, Eq)]
 enum Stop {
     /// At the barrier before this instruction.
     Barrier(usize),
+    /// At the subgroup reduction that is this instruction.
+    Subgroup(usize),
     /// At the end of the body.
     End,
 }
@@ -49,12 +65,21 @@ pub fn run_grid(code: &Compiled, memory: &mut Memory<'_>, places: &[Place], step
 impl<'k> Machine<'k> {
     /// The state for tiles of one kernel.
     pub fn new(code: &'k Compiled) -> Self {
-        let locals = |space: Space| -> Vec<Local> {
-            let bytes = |b: &crate::kernel::Buffer| b.len as usize * b.elem.bytes() as usize;
-            code.kernel.buffers.iter().map(|(_, b)| Local::new(if b.space == space { bytes(b) } else { 0 })).collect()
-        };
-        let lane = || Lane { words: code.words.clone(), next: 0, private: locals(Space::Private) };
-        Self { code, lanes: (0..code.kernel.lanes).map(|_| lane()).collect(), workgroup: locals(Space::Workgroup) }
+        let sizes =
+            |space: Space| code.kernel.buffers.iter().map(move |(_, b)| if b.space == space { b.len as usize * b.elem.bytes() as usize } else { 0 });
+        let lane = || Lane { words: code.words.clone(), next: 0, private: sizes(Space::Private).map(Local::new).collect() };
+        Self {
+            code,
+            lanes: (0..code.kernel.lanes).map(|_| lane()).collect(),
+            workgroup: sizes(Space::Workgroup).map(Shared::new).collect(),
+            subgroup: SUBGROUP_LANES,
+        }
+    }
+
+    /// The same with subgroups of `lanes` lanes (at least 1), as another device has them.
+    pub fn with_subgroups(mut self, lanes: u32) -> Self {
+        self.subgroup = lanes.max(1);
+        self
     }
 
     fn fault(&self, tile: [u32; 3], lane: usize, at: impl std::fmt::Display, kind: FaultKind) -> Fault {
@@ -107,7 +132,7 @@ impl<'k> Machine<'k> {
     /// Runs one tile. A binding that does not fit its region is a fault only where it is used.
     pub fn tile(&mut self, memory: &mut Memory<'_>, places: &[Place], step: Step, tile: [u32; 3]) -> Result<(), Fault> {
         let code = self.code;
-        self.workgroup.iter_mut().for_each(Local::forget);
+        self.workgroup.iter_mut().for_each(Shared::forget);
         for lane in &mut self.lanes {
             lane.next = 0;
             lane.private.iter_mut().for_each(Local::forget);
@@ -116,7 +141,8 @@ impl<'k> Machine<'k> {
         loop {
             let mut met: Option<Stop> = None;
             for i in 0..self.lanes.len() {
-                let stop = match self.lanes[i].run(code, &mut launch, &mut self.workgroup, tile, i as u32) {
+                let place = Invocation { tile, lane: i as u32, lanes: code.kernel.lanes, subgroup: self.subgroup };
+                let stop = match self.lanes[i].run(code, &mut launch, &mut self.workgroup, place) {
                     Ok(stop) => stop,
                     Err(kind) => {
                         let origin = code.origins.get(self.lanes[i].next).copied().unwrap_or(Origin::Flow);
@@ -129,11 +155,22 @@ impl<'k> Machine<'k> {
                     Some(_) => return Err(self.fault(tile, i, "barrier", FaultKind::Barrier)),
                 }
             }
-            if met != Some(Stop::End) && met.is_some() {
-                continue;
+            match met {
+                Some(Stop::Barrier(_)) => self.workgroup.iter_mut().for_each(Shared::barrier),
+                Some(Stop::Subgroup(at)) => self.reduce_subgroups(at).map_err(|kind| self.fault(tile, 0, code.origins[at], kind))?,
+                Some(Stop::End) | None => return Ok(()),
             }
-            return Ok(());
         }
+    }
+
+    /// Carries out the reduction at which all lanes stopped.
+    fn reduce_subgroups(&mut self, at: usize) -> Result<(), FaultKind> {
+        let Instr::Subgroup { op, scalar, d, a } = self.code.code[at] else { return Ok(()) };
+        for lanes in self.lanes.chunks_mut(self.subgroup as usize) {
+            let total = lanes::fold(op, scalar, lanes.iter().map(|lane| lane.words[a]))?;
+            lanes.iter_mut().for_each(|lane| lane.words[d] = total);
+        }
+        Ok(())
     }
 }
 
@@ -146,7 +183,7 @@ fn split(words: &mut [u32], d: usize, n: usize) -> (&[u32], &mut [u32]) {
 
 impl Lane {
     /// Runs to the next barrier or the end. After a fault, `next` is the instruction at fault.
-    fn run(&mut self, code: &Compiled, launch: &mut Launch<'_, '_>, workgroup: &mut [Local], tile: [u32; 3], lane: u32) -> Result<Stop, FaultKind> {
+    fn run(&mut self, code: &Compiled, launch: &mut Launch<'_, '_>, workgroup: &mut [Shared], place: Invocation) -> Result<Stop, FaultKind> {
         while let Some(instr) = code.code.get(self.next) {
             let w = &mut self.words;
             match *instr {
@@ -155,8 +192,11 @@ impl Lane {
                         Builtin::T => launch.step.t,
                         Builtin::P => launch.step.p,
                         Builtin::Row => launch.step.row,
-                        Builtin::Grid(axis) => tile.get(usize::from(axis)).copied().unwrap_or(0),
-                        Builtin::Lane => lane,
+                        Builtin::Grid(axis) => place.tile.get(usize::from(axis)).copied().unwrap_or(0),
+                        Builtin::Lane => place.lane,
+                        Builtin::Subgroup => place.lane / place.subgroup,
+                        Builtin::SubgroupLane => place.lane % place.subgroup,
+                        Builtin::Subgroups => place.lanes.div_ceil(place.subgroup),
                     };
                 }
                 Instr::Unary { op, scalar, d, a, n } => {
@@ -222,12 +262,12 @@ impl Lane {
                 Instr::Load { ty, d, buf, index } => {
                     let index = w[index];
                     let d = &mut w[d..d + usize::from(ty.lanes)];
-                    load(code, launch, workgroup, &self.private, buf, index, ty, d)?;
+                    load(code, launch, workgroup, &self.private, place.lane, buf, index, ty, d)?;
                 }
                 Instr::Store { ty, buf, index, value } => {
                     let index = w[index];
                     let value = &w[value..value + usize::from(ty.lanes)];
-                    store(code, launch, workgroup, &mut self.private, buf, index, ty, value)?;
+                    store(code, launch, workgroup, &mut self.private, place.lane, buf, index, ty, value)?;
                 }
                 Instr::Loop { iv, start, end, exit } => {
                     w[iv] = w[start];
@@ -258,6 +298,10 @@ impl Lane {
                     self.next += 1;
                     return Ok(Stop::Barrier(self.next));
                 }
+                Instr::Subgroup { .. } => {
+                    self.next += 1;
+                    return Ok(Stop::Subgroup(self.next - 1));
+                }
             }
             self.next += 1;
         }
@@ -279,50 +323,62 @@ fn bound(code: &Compiled, launch: &Launch<'_, '_>, buf: BufId) -> Result<(Place,
 fn load(
     code: &Compiled,
     launch: &Launch<'_, '_>,
-    workgroup: &[Local],
+    workgroup: &mut [Shared],
     private: &[Local],
+    lane: u32,
     buf: BufId,
     index: u32,
     ty: Type,
     d: &mut [u32],
 ) -> Result<(), FaultKind> {
     let b = &code.kernel.buffers[buf];
-    let local = match b.space {
+    match b.space {
         Space::Param => {
             let (place, len) = bound(code, launch, buf)?;
             let start = place.offset + range_of(index, b.elem, ty, len)?;
             read_lanes(ty.scalar, &launch.memory.bytes(place.region)[start..start + ty.bytes() as usize], d);
-            return Ok(());
+            Ok(())
         }
-        Space::Workgroup => &workgroup[buf.index()],
-        Space::Private => &private[buf.index()],
-    };
-    local.load(range_of(index, b.elem, ty, local.len() as u64)?, ty, d)
+        Space::Workgroup => {
+            let shared = &mut workgroup[buf.index()];
+            shared.load(lane, range_of(index, b.elem, ty, shared.len() as u64)?, ty, d)
+        }
+        Space::Private => {
+            let local = &private[buf.index()];
+            local.load(range_of(index, b.elem, ty, local.len() as u64)?, ty, d)
+        }
+    }
 }
 
 #[allow(clippy::too_many_arguments, reason = "one access names its memory, place and type")]
 fn store(
     code: &Compiled,
     launch: &mut Launch<'_, '_>,
-    workgroup: &mut [Local],
+    workgroup: &mut [Shared],
     private: &mut [Local],
+    lane: u32,
     buf: BufId,
     index: u32,
     ty: Type,
     value: &[u32],
 ) -> Result<(), FaultKind> {
     let b = &code.kernel.buffers[buf];
-    let local = match b.space {
+    match b.space {
         Space::Param => {
             let (place, len) = bound(code, launch, buf)?;
             let start = place.offset + range_of(index, b.elem, ty, len)?;
             let bytes = launch.memory.bytes_mut(place.region).ok_or(FaultKind::ReadOnly)?;
             write_lanes(ty.scalar, &mut bytes[start..start + ty.bytes() as usize], value);
-            return Ok(());
+            Ok(())
         }
-        Space::Workgroup => &mut workgroup[buf.index()],
-        Space::Private => &mut private[buf.index()],
-    };
-    local.store(range_of(index, b.elem, ty, local.len() as u64)?, ty, value);
-    Ok(())
+        Space::Workgroup => {
+            let shared = &mut workgroup[buf.index()];
+            shared.store(lane, range_of(index, b.elem, ty, shared.len() as u64)?, ty, value)
+        }
+        Space::Private => {
+            let local = &mut private[buf.index()];
+            local.store(range_of(index, b.elem, ty, local.len() as u64)?, ty, value);
+            Ok(())
+        }
+    }
 }

@@ -7,16 +7,17 @@
 //!
 //! What a verified kernel cannot do is a [`Fault`] here, never a panic: accesses outside a buffer, reads of private or
 //! workgroup memory that was not written, `u32` wrap, zero divisors, large shifts, `dot4` and `dot2` outside their stated
-//! bounds, lanes that disagree about a barrier. The order of tiles is x, then y, then z; of lanes, by index between barriers.
+//! bounds, lanes that disagree about a barrier, workgroup memory that lanes share without one. The order of tiles is x, then y, then z; of lanes, by index between barriers.
 
 mod compile;
 mod instr;
 mod lanes;
 mod machine;
 mod memory;
+mod shared;
 
 pub use compile::Compiled;
-pub use machine::{Machine, run_grid};
+pub use machine::{Machine, SUBGROUP_LANES, run_grid};
 pub use memory::{Memory, Place, Region};
 
 /// The step's numbers that a launch sees.
@@ -80,6 +81,14 @@ pub enum FaultKind {
     /// A `dot4` whose first operand exceeds `max_a`, or a `dot2` whose sum does not fit i16.
     #[error("an operand or sum of the dot product is outside its stated bound")]
     DotBound,
+    /// Workgroup memory that two lanes touch between two barriers, one of them writing.
+    #[error("byte {byte} of workgroup memory was touched by lane {other} since the last barrier, and one of both lanes writes it")]
+    Race {
+        /// The first such byte.
+        byte: u64,
+        /// The other lane; 0 where several lanes read.
+        other: u32,
+    },
     /// Lanes of one tile that wait at different barriers, or some that do not wait.
     #[error("lanes of one tile do not meet at one barrier")]
     Barrier,

@@ -84,6 +84,7 @@ fn count_block(values: &Arena<ValueId, Value>, stmts: &[Stmt], uses: &mut [u32])
                 count(uses, *value);
             }
             Stmt::Var { init: value, .. } | Stmt::Set { value, .. } => count(uses, *value),
+            Stmt::Subgroup { value, .. } => count(uses, *value),
             Stmt::Get { .. } | Stmt::Barrier => {}
             Stmt::For { start, end, body, .. } => {
                 count(uses, *start);

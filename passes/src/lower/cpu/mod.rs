@@ -101,10 +101,12 @@ impl<'a> Lowering<'a> {
             weights_bytes: 0,
             tokens,
             logits,
+            picked: None,
             decode: Vec::new(),
             prefill: Vec::new(),
             head_one: Vec::new(),
             head_many: Vec::new(),
+            argmax: Vec::new(),
         };
         Ok(Self {
             graph,
@@ -169,7 +171,7 @@ impl<'a> Lowering<'a> {
     }
 
     pub fn dispatch(&self, (kernel, grid): (KernelId, [Extent; 3]), bindings: Vec<Binding>) -> Dispatch {
-        Dispatch { kernel, bindings, grid }
+        Dispatch { kernel, bindings, grid, beside: false }
     }
 
     /// The packed section of a content, shared with equal ones.
