@@ -264,7 +264,8 @@ extern "C" fn new_buffer(_: Id, _: Sel, bytes: usize, options: usize) -> Id {
 
 extern "C" fn new_buffer_over(_: Id, _: Sel, at: *mut c_void, bytes: usize, options: usize, deallocator: *const c_void) -> Id {
     let mut state = state();
-    if at.is_null() || !(at as usize).is_multiple_of(4096) || bytes == 0 || !bytes.is_multiple_of(16 << 10) || options != 0 || !deallocator.is_null() {
+    if at.is_null() || !(at as usize).is_multiple_of(4096) || bytes == 0 || !bytes.is_multiple_of(16 << 10) || options != 0 || !deallocator.is_null()
+    {
         state.fail(format!("a buffer over {bytes} bytes at {:#x} of a page, with options {options}", at as usize % 4096));
         return NULL;
     }

@@ -44,7 +44,7 @@ pub struct Traits {
     /// Whether there is one.
     pub present: bool,
     /// GPU families it supports.
-    pub families: Vec<isize>,
+    pub families: &'static [isize],
     /// Bytes of its longest buffer.
     pub longest_buffer: usize,
     /// Bytes of its threadgroup memory.
@@ -64,7 +64,7 @@ impl Traits {
     pub const fn phone() -> Self {
         Self {
             present: true,
-            families: Vec::new(),
+            families: &[1007, 1008],
             longest_buffer: 1 << 31,
             threadgroup_memory: 32 << 10,
             most_lanes: 1024,
@@ -84,17 +84,10 @@ impl Fake {
     /// Installs it with one device.
     pub fn new(traits: Traits) -> Self {
         let alone = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut traits = traits;
-        traits.families.push(1007);
         *state() = State::with(traits);
         // SAFETY: the functions behave as those of the system for what the stub sends, and note what it must not send.
         unsafe { objc::install(&RUNTIME) };
         Self { _alone: alone }
-    }
-
-    /// Changes the device.
-    pub fn change(&self, change: impl FnOnce(&mut Traits)) {
-        change(&mut state().traits);
     }
 
     /// Dispatches that ran so far.

@@ -152,7 +152,12 @@ impl State {
             Some(thing) => {
                 thing.references -= 1;
                 if thing.references == 0 {
-                    self.things.remove(&id);
+                    let thing = self.things.remove(&id);
+                    if let Some(Err(what)) =
+                        thing.and_then(|t| if let Kind::Buffer { memory: Some(m), .. } = t.kind { Some(m.bytes()) } else { None })
+                    {
+                        self.fail(what);
+                    }
                 }
             }
         }
