@@ -3,7 +3,9 @@
 //! Lowering asks the [`Target`]'s data only; it knows no code generator. It makes each distinct kernel once: kernels are
 //! named by everything that shapes them, so equal names are equal kernels.
 
+pub mod activation;
 pub mod cpu;
+pub mod launch;
 
 use slmc_ir::graph::Graph;
 use slmc_ir::kernel::KernelModule;

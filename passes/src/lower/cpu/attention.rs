@@ -7,10 +7,11 @@
 use slmc_ir::kernel::{Access, BinaryOp, BufId, Builtin, KernelBuilder, ReduceOp, Scalar, Type, UnaryOp, ValueId};
 use slmc_ir::plan::Extent;
 
-use super::activation::{ActParams, ActShape, store_group};
+use super::activation::{ActParams, params, store_group};
 use super::heads::Heads;
-use super::matmul::{Launch, Limits, Phase};
-use super::schedule::{GROUP, Schedule, divisor_at_most};
+use super::schedule::{Schedule, divisor_at_most};
+use crate::lower::activation::{ActShape, GROUP};
+use crate::lower::launch::{Launch, Limits, Phase};
 
 /// Lower than every score, and finite so that differences of scores are.
 const LOWEST: f32 = -1e30;
@@ -68,7 +69,7 @@ impl Attention<'_> {
         let q = b.param("q", f32s, self.q_rows * h.q_stride(), Access::Read, 64);
         let k = b.param("k_cache", h.cache_elem(), h.cache_len(), Access::Read, 64);
         let v = b.param("v_cache", h.cache_elem(), h.cache_len(), Access::Read, 64);
-        let (act, _) = self.out.params(b, Access::Write);
+        let (act, _) = params(&self.out, b, Access::Write);
         let tile = Tile {
             q,
             k,

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use slmc_ir::graph::{AttentionAttrs, DType, Group, GroupKind, KvPart, Node, NodeId, NormAttrs, Op, RopeAttrs, SegmentKind, ValueId, WeightId};
 use slmc_ir::plan::{ArenaId, Binding, Dispatch, PackedContent};
 
-use super::activation::{ActShape, SplitNorm};
 use super::attention::Attention;
 use super::embed::Embed;
 use super::epilogue::{Gate, GatedOutput, ResidualOutput};
 use super::heads::{Heads, Parts, QkvOutput};
-use super::matmul::{Frame, Phase};
-use super::schedule::GROUP;
+use super::matmul::Frame;
 use super::{Lowering, Repr};
+use crate::lower::activation::{ActShape, GROUP, SplitNorm};
+use crate::lower::launch::Phase;
 
 /// Values of the body that are in memory.
 pub(super) type Values = BTreeMap<ValueId, Repr>;

@@ -5,10 +5,11 @@ use slmc_ir::graph::DType;
 use slmc_ir::kernel::{Access, BinaryOp, BufId, Builtin, KernelBuilder, Scalar, Type, ValueId};
 use slmc_ir::plan::{Extent, MatrixLayout};
 
-use super::activation::{ActShape, NormedOutput};
-use super::matmul::{Launch, Limits, Phase};
+use super::activation::{NormedOutput, params};
 use super::product::{Product, two_bits, unpack_offset};
-use super::schedule::{GROUP, Schedule};
+use super::schedule::Schedule;
+use crate::lower::activation::{ActShape, GROUP};
+use crate::lower::launch::{Launch, Limits, Phase};
 
 /// What shapes the embedding kernel.
 #[derive(Debug)]
@@ -46,7 +47,7 @@ impl Embed<'_> {
         let table = b.param("table", Product::weight_elem(&self.layout), Product::block_elems(&self.layout, self.k) * blocks, Access::Read, 64);
         let residual = b.param("residual", f32s, self.residual_rows * stride, Access::Write, 64);
         let weight = b.param("norm", f32s, stride, Access::Read, 64);
-        let (act, squares) = self.out.params(b, Access::Write);
+        let (act, squares) = params(&self.out, b, Access::Write);
         let squares = squares.expect("invariant: the embedding's activations are normed");
         let normed = NormedOutput { act, shape: self.out, squares, weight };
         let piece = b.private("columns", f32s, GROUP);

@@ -2,9 +2,9 @@
 
 use slmc_ir::kernel::{Access, BufId, CmpOp, KernelBuilder, Scalar, Type, UnaryOp, ValueId};
 
-use super::activation::{ActParams, ActShape, NormedOutput, store_group};
+use super::activation::{ActParams, NormedOutput, params, store_group};
 use super::matmul::Finished;
-use super::schedule::GROUP;
+use crate::lower::activation::{ActShape, GROUP};
 
 /// Adds results to the residual row in place and writes the next norm's activations.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ impl ResidualOutput {
         let stride = out.stride();
         let residual = b.param("residual", f32s, residual_rows * stride, Access::ReadWrite, 64);
         let weight = b.param("norm", f32s, stride, Access::Read, 64);
-        let (act, squares) = out.params(b, Access::Write);
+        let (act, squares) = params(&out, b, Access::Write);
         let squares = squares.expect("invariant: a residual's activations are normed");
         Self { residual, stride, normed: NormedOutput { act, shape: out, squares, weight } }
     }
@@ -68,7 +68,7 @@ pub struct GatedOutput {
 impl GatedOutput {
     /// Declares the parameters: the activations written.
     pub fn declare(b: &mut KernelBuilder, gate: Gate, shape: ActShape) -> Self {
-        let (act, _) = shape.params(b, Access::Write);
+        let (act, _) = params(&shape, b, Access::Write);
         Self { gate, act, shape }
     }
 

@@ -5,8 +5,10 @@ use slmc_ir::plan::{Binding, Dispatch};
 
 use super::body::Values;
 use super::epilogue::LogitsOutput;
-use super::matmul::{Frame, Phase};
-use super::{HEAD_ROWS, Lowering, Repr};
+use super::matmul::Frame;
+use super::{Lowering, Repr};
+use crate::lower::launch::HEAD_ROWS;
+use crate::lower::launch::Phase;
 
 impl Lowering<'_> {
     /// Lowers the head for a phase.

@@ -4,69 +4,14 @@
 //! units and, in prefill, a run of token tiles; the loop over units is outermost, so that a unit's weights are read from
 //! memory once and from cache for the other token tiles.
 
-use slmc_ir::kernel::{Access, BufId, Builtin, Kernel, KernelBuilder, Scalar, StepBounds, Type, ValueId};
+use slmc_ir::kernel::{Access, BufId, Builtin, KernelBuilder, Scalar, Type, ValueId};
 use slmc_ir::plan::{Extent, MatrixLayout};
 
-use super::activation::{ActParams, ActShape, inverse_rms};
+use super::activation::{ActParams, inverse_rms, params};
 use super::product::Product;
 use super::schedule::Schedule;
-
-/// Which list of the plan a kernel is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// Body, T = 1.
-    Decode,
-    /// Body, more tokens.
-    Prefill,
-    /// Head, one row.
-    HeadOne,
-    /// Head, up to eight rows.
-    HeadMany,
-}
-
-impl Phase {
-    /// The part of a kernel's name that tells the phase.
-    pub fn tag(self) -> &'static str {
-        match self {
-            Phase::Decode => "decode",
-            Phase::Prefill => "prefill",
-            Phase::HeadOne => "one",
-            Phase::HeadMany => "many",
-        }
-    }
-}
-
-/// Bounds of the model that shape kernels.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Most tokens in a step.
-    pub chunk: u32,
-    /// Most tokens in the cache.
-    pub ctx: u32,
-    /// Most rows in a run of the head.
-    pub head_rows: u32,
-}
-
-impl Limits {
-    /// Step bounds of a phase.
-    pub fn bounds(&self, phase: Phase) -> StepBounds {
-        let p = (0, self.ctx - 1);
-        match phase {
-            Phase::Decode => StepBounds { t: (1, 1), p, row: (0, 0) },
-            Phase::Prefill => StepBounds { t: (1, self.chunk), p, row: (0, 0) },
-            Phase::HeadOne => StepBounds { t: (1, 1), p, row: (0, self.chunk - 1) },
-            Phase::HeadMany => StepBounds { t: (1, self.head_rows), p, row: (0, self.chunk - 1) },
-        }
-    }
-    /// Rows of the step in a phase, at most.
-    pub fn tokens(&self, phase: Phase) -> u32 {
-        match phase {
-            Phase::Decode | Phase::HeadOne => 1,
-            Phase::Prefill => self.chunk,
-            Phase::HeadMany => self.head_rows,
-        }
-    }
-}
+use crate::lower::activation::ActShape;
+use crate::lower::launch::{Launch, Limits, Phase};
 
 /// What shapes a matrix kernel.
 #[derive(Debug, Clone)]
@@ -96,15 +41,6 @@ pub struct Finished {
     pub token: ValueId,
     /// Its results: one f32 vector per block of the unit, norm factor and bias applied.
     pub rows: Vec<ValueId>,
-}
-
-/// A kernel with the grid that launches it.
-#[derive(Debug)]
-pub struct Launch {
-    /// The kernel.
-    pub kernel: Kernel,
-    /// Its grid.
-    pub grid: [Extent; 3],
 }
 
 impl Frame {
@@ -161,7 +97,7 @@ impl Frame {
         let unit_grid = Extent::fixed(self.units.div_ceil(per_tile));
 
         let mut b = KernelBuilder::new(name, limits.bounds(self.phase), [token_grid.max, unit_grid.max, 1]);
-        let (act, squares) = self.act.params(&mut b, Access::Read);
+        let (act, squares) = params(&self.act, &mut b, Access::Read);
         let blocks = self.units * self.unit_blocks;
         let weights = b.param("weights", Product::weight_elem(&self.layout), Product::block_elems(&self.layout, self.k) * blocks, Access::Read, 64);
         let bias = self.bias.then(|| b.param("bias", Type::scalar(Scalar::F32), blocks * lanes, Access::Read, 64));

@@ -25,13 +25,11 @@ use slmc_ir::plan::{ArenaBuffer, ArenaId, Binding, Dispatch, Extent, KvBuffer, M
 use slmc_ir::target::Target;
 
 use super::{LowerError, Lowered};
-use activation::ActShape;
-use faults::Faults;
-use matmul::{Launch, Limits, Phase};
-use schedule::Schedule;
+use crate::lower::activation::ActShape;
 
-/// Most rows in one run of the head.
-pub const HEAD_ROWS: u32 = 8;
+use super::launch::{HEAD_ROWS, Launch, Limits, Phase};
+use faults::Faults;
+use schedule::Schedule;
 
 /// Lowers a fused graph for a CPU target.
 ///
@@ -156,7 +154,7 @@ impl<'a> Lowering<'a> {
     }
 
     pub fn act_buffers(&mut self, name: &str, shape: &ActShape, pinned: bool) -> Vec<ArenaId> {
-        shape.buffers().into_iter().map(|(part, bytes)| self.buffer(format!("{name}.{part}"), bytes, pinned)).collect()
+        activation::buffers(shape).into_iter().map(|(part, bytes)| self.buffer(format!("{name}.{part}"), bytes, pinned)).collect()
     }
 
     /// The kernel of a name, made by `make` if it is new.

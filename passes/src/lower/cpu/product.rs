@@ -9,7 +9,8 @@ use slmc_ir::kernel::{BinaryOp, BufId, KernelBuilder, Scalar, Type, ValueId};
 use slmc_ir::plan::MatrixLayout;
 
 use super::activation::ActParams;
-use super::schedule::{GROUP, Schedule};
+use super::schedule::Schedule;
+use crate::lower::activation::GROUP;
 
 /// One block of rows times `tokens` rows of activations.
 #[derive(Debug)]
