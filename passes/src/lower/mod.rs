@@ -5,6 +5,8 @@
 
 pub mod activation;
 pub mod cpu;
+pub mod gpu;
+pub mod head_rows;
 pub mod launch;
 
 use slmc_ir::graph::Graph;

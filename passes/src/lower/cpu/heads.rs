@@ -10,6 +10,7 @@ use slmc_ir::kernel::{Access, BinaryOp, BufId, Builtin, CmpOp, KernelBuilder, Sc
 
 use super::matmul::Finished;
 use super::schedule::Schedule;
+use crate::lower::head_rows::head_rows;
 
 /// Geometry of the heads of a layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -62,24 +63,7 @@ impl Heads {
 
     /// Packed rows of `heads` heads of a weight: RoPE partners beside each other if `rotary > 0`.
     pub fn rows(&self, weight: WeightId, heads: u32, rotary: u32) -> Vec<Option<(WeightId, u32)>> {
-        let mut rows = Vec::with_capacity((heads * self.dims) as usize);
-        for h in 0..heads {
-            let base = h * self.head_dim;
-            for d in 0..self.dims {
-                rows.push(self.source_dim(d, rotary).map(|d| (weight, base + d)));
-            }
-        }
-        rows
-    }
-
-    fn source_dim(&self, d: u32, rotary: u32) -> Option<u32> {
-        if d < rotary {
-            Some(if d.is_multiple_of(2) { d / 2 } else { rotary / 2 + d / 2 })
-        } else if d < self.head_dim {
-            Some(d)
-        } else {
-            None
-        }
+        head_rows(weight, heads, self.head_dim, self.dims, rotary)
     }
 }
 

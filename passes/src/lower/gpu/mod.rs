@@ -1,0 +1,5 @@
+//! GPU lowering: kernels whose tiles are workgroups of `Kernel::lanes` invocations.
+
+pub mod activation;
+pub mod heads;
+pub mod reduce;
