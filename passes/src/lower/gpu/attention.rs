@@ -560,14 +560,16 @@ impl Body<'_> {
         });
     }
 
-    /// The row of the activations and the head of row `vector · width + place` of the tile.
-    fn row(&self, b: &mut KernelBuilder, vector: ValueId, place: u32) -> (ValueId, ValueId) {
+    /// Of row `vector · width + place` of the tile: the row of the activations, the head, and whether it is one of the step's.
+    fn row(&self, b: &mut KernelBuilder, vector: ValueId, place: u32) -> (ValueId, ValueId, ValueId) {
         let row = b.mul(vector, u32::from(self.tile.width()));
         let row = b.add(row, place);
         let token = b.div(row, self.tile.heads);
         let head = b.binary(BinaryOp::Rem, row, self.tile.heads);
         // Rows that are missing have tokens past the tile's.
-        (b.add(self.t_begin, token), b.add(self.head, head))
+        let token = b.add(self.t_begin, token);
+        let inside = b.cmp(CmpOp::Lt, token, self.t_end);
+        (b.min(token, self.at.out.rows - 1), b.add(self.head, head), inside)
     }
 
     /// Stores results by quads of features.
@@ -595,10 +597,9 @@ impl Body<'_> {
                 .collect();
             let group_of_head = b.div(column, GROUP_LANES);
             for place in 0..u32::from(self.tile.width()) {
-                let (row, head) = self.row(b, vector, place);
+                let (row, head, inside) = self.row(b, vector, place);
                 let group = b.mul(head, h.head_dim / GROUP);
                 let group = b.add(group, group_of_head);
-                let inside = b.cmp(CmpOp::Lt, row, self.t_end);
                 let stored = b.binary(BinaryOp::And, holds, inside);
                 let values: Vec<ValueId> = features.iter().map(|f| f[place as usize]).collect();
                 let values = vector_of(b, &values);
@@ -619,8 +620,7 @@ impl Body<'_> {
             let from = b.add(from, dim);
             let rows = b.load(self.tile.vec(), self.rows, from);
             for (place, value) in (0u32..).zip(scalars_of(b, rows)) {
-                let (row, head) = self.row(b, vector, place);
-                let inside = b.cmp(CmpOp::Lt, row, self.t_end);
+                let (row, head, inside) = self.row(b, vector, place);
                 b.if_(inside, |b| {
                     let to = b.mul(row, out.stride());
                     let first = b.mul(head, h.head_dim);

@@ -1,5 +1,6 @@
 //! GPU lowering: kernels whose tiles are workgroups of `Kernel::lanes` invocations.
 
 pub mod activation;
+pub mod attention;
 pub mod heads;
 pub mod reduce;
