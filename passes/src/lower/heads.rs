@@ -1,8 +1,8 @@
 //! Geometry of attention heads, and the order of their rows in packed projections.
 //!
-//! Each head is padded to whole blocks (`dims`). Rows of q and k heads are packed with RoPE partners beside each other, so
-//! a rotation needs no other block; dot products of q and k do not see the order. How the KV cache lies is each target
-//! kind's own.
+//! A head is padded twice: to `packed_rows` in projections, so that a block of rows lies in one head, and to `dims` in query
+//! rows and in the cache. Rows of q and k heads are packed with RoPE partners beside each other, so a rotation needs no other
+//! block; dot products of q and k do not see the order. How the KV cache lies is each target kind's own.
 
 use slmc_ir::graph::{AttentionAttrs, DType, WeightId};
 
@@ -15,8 +15,10 @@ pub struct Heads {
     pub kv_heads: u32,
     /// Dims of a head in the checkpoint.
     pub head_dim: u32,
-    /// Dims as stored.
+    /// Dims as stored in query rows and the cache.
     pub dims: u32,
+    /// Rows of a head in a packed projection: whole blocks, at least `dims`.
+    pub packed_rows: u32,
     /// Positions that a cache half holds.
     pub positions: u32,
     /// Positions that a session may use.
@@ -26,17 +28,22 @@ pub struct Heads {
 }
 
 impl Heads {
-    /// The geometry with dims and positions padded to multiples.
-    pub fn new(attrs: &AttentionAttrs, cache: DType, ctx: u32, dims_multiple: u32, positions_multiple: u32) -> Self {
+    /// The geometry with dims, packed rows and positions padded to multiples.
+    pub fn new(attrs: &AttentionAttrs, cache: DType, ctx: u32, dims: u32, packed_rows: u32, positions: u32) -> Self {
         Self {
             heads: attrs.heads,
             kv_heads: attrs.kv_heads,
             head_dim: attrs.head_dim,
-            dims: attrs.head_dim.next_multiple_of(dims_multiple),
-            positions: ctx.next_multiple_of(positions_multiple),
+            dims: attrs.head_dim.next_multiple_of(dims),
+            packed_rows: attrs.head_dim.next_multiple_of(packed_rows),
+            positions: ctx.next_multiple_of(positions),
             ctx,
             cache,
         }
+    }
+    /// Query heads that share a KV head.
+    pub fn group(&self) -> u32 {
+        self.heads / self.kv_heads
     }
     /// Numbers in one cache half.
     pub fn cache_len(&self) -> u32 {
@@ -57,10 +64,10 @@ impl Heads {
 
     /// Packed rows of `heads` heads of a weight: RoPE partners beside each other if `rotary > 0`.
     pub fn rows(&self, weight: WeightId, heads: u32, rotary: u32) -> Vec<Option<(WeightId, u32)>> {
-        let mut rows = Vec::with_capacity((heads * self.dims) as usize);
+        let mut rows = Vec::with_capacity((heads * self.packed_rows) as usize);
         for h in 0..heads {
             let base = h * self.head_dim;
-            for d in 0..self.dims {
+            for d in 0..self.packed_rows {
                 rows.push(self.source_dim(d, rotary).map(|d| (weight, base + d)));
             }
         }

@@ -15,6 +15,7 @@ pub mod cpu;
 pub mod emit;
 mod faults;
 pub mod gate;
+pub mod gpu;
 mod groups;
 pub mod heads;
 pub mod launch;

@@ -62,7 +62,8 @@ impl Emit for Cpu {
     }
 
     fn heads(&self, attrs: &AttentionAttrs, cache: DType, ctx: u32) -> Heads {
-        Heads::new(attrs, cache, ctx, u32::from(self.sched.lanes), self.sched.attention_positions)
+        let lanes = u32::from(self.sched.lanes);
+        Heads::new(attrs, cache, ctx, lanes, lanes, self.sched.attention_positions)
     }
 
     fn embed(&self, name: &str, embed: &Embed, limits: &Limits) -> Launch {

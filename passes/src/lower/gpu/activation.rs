@@ -155,7 +155,15 @@ fn over_group(b: &mut KernelBuilder, buf: BufId, first: ValueId, op: BinaryOp) -
     parts[0]
 }
 
-fn store_quad(b: &mut KernelBuilder, act: &ActParams, shape: &ActShape, quad: &Quad, place: ValueId, most: Option<ValueId>, squares: Option<ValueId>) {
+fn store_quad(
+    b: &mut KernelBuilder,
+    act: &ActParams,
+    shape: &ActShape,
+    quad: &Quad,
+    place: ValueId,
+    most: Option<ValueId>,
+    squares: Option<ValueId>,
+) {
     let is_first = b.cmp(CmpOp::Eq, place, 0u32);
     let at = b.mul(quad.row, shape.groups());
     let side_at = b.add(at, quad.group);
