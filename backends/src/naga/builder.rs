@@ -50,6 +50,14 @@ impl<'m> Builder<'m> {
         v
     }
 
+    /// Gives a value a name, and so a statement of its own in text: without one, naga writes what is used once where it is used,
+    /// and long chains become expressions deeper than compilers take.
+    pub(super) fn name(&mut self, v: V, name: impl FnOnce() -> String) {
+        if !self.function.expressions[v].needs_pre_emit() {
+            self.function.named_expressions.entry(v).or_insert_with(name);
+        }
+    }
+
     pub(super) fn stmt(&mut self, statement: Statement) {
         self.block().push(statement, NOWHERE);
     }
