@@ -159,15 +159,15 @@ impl<'m> Builder<'m> {
     }
 
     /// A pointer to a variable of the function.
-    pub(super) fn local(&mut self, name: Option<String>, ty: Handle<naga::Type>) -> V {
-        let variable = self.function.local_variables.append(LocalVariable { name, ty, init: None }, NOWHERE);
+    pub(super) fn local(&mut self, name: String, ty: Handle<naga::Type>) -> V {
+        let variable = self.function.local_variables.append(LocalVariable { name: Some(name), ty, init: None }, NOWHERE);
         self.expr(Expression::LocalVariable(variable))
     }
 
     /// A pointer to a variable of lanes.
-    pub(super) fn variable(&mut self, scalar: naga::Scalar, lanes: u16) -> V {
+    pub(super) fn variable(&mut self, name: String, scalar: naga::Scalar, lanes: u16) -> V {
         let ty = types::numeric(self.types, scalar, lanes);
-        self.local(None, ty)
+        self.local(name, ty)
     }
 
     /// A scalar over all lanes of the subgroup.

@@ -102,7 +102,7 @@ fn unrolled(f: &mut Func<'_, '_>, iv: ValueId, bounds: Bounds, copies: u32, body
     let copies = if copies.checked_mul(step).is_some() { copies } else { 1 };
     let (Operand::Imm(Imm::Int(first)), Operand::Imm(Imm::Int(last))) = (bounds.start, bounds.end) else {
         let (start, end) = (f.operand(bounds.start, Type::INDEX)?, f.operand(bounds.end, Type::INDEX)?);
-        let now = counter(f, start);
+        let now = counter(f, iv, start);
         repeat(f, iv, now, end, step, copies, body)?;
         if copies > 1 {
             repeat(f, iv, now, end, step, 1, body)?;
@@ -114,7 +114,7 @@ fn unrolled(f: &mut Func<'_, '_>, iv: ValueId, bounds: Bounds, copies: u32, body
     let end_of_groups = trips - trips % u64::from(copies);
     if end_of_groups > u64::from(copies) {
         let (start, end) = (f.b.u32(place(0)), f.b.u32(place(end_of_groups)));
-        let now = counter(f, start);
+        let now = counter(f, iv, start);
         repeat(f, iv, now, end, step, copies, body)?;
     } else {
         copy(f, iv, (0..end_of_groups).map(place), body)?;
@@ -123,8 +123,8 @@ fn unrolled(f: &mut Func<'_, '_>, iv: ValueId, bounds: Bounds, copies: u32, body
 }
 
 /// A variable that holds `start`.
-fn counter(f: &mut Func<'_, '_>, start: V) -> V {
-    let now = f.b.variable(Ns::U32, 1);
+fn counter(f: &mut Func<'_, '_>, iv: ValueId, start: V) -> V {
+    let now = f.b.variable(format!("next_{iv}"), Ns::U32, 1);
     f.b.store(now, start);
     now
 }
