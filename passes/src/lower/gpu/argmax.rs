@@ -5,7 +5,7 @@
 //! leaves its best (key, id) in an arena buffer; [`Argmax::pick`], one workgroup, takes the best of these. Keys are integers in
 //! the order of floats, so that no driver's view of NaN, infinities or the sign of zero matters.
 //!
-//! What bounds it: the scan reads the logits once (a few hundred KB) with [`PER_LANE`] loads in flight a lane, the pick a
+//! What bounds it: the scan reads the logits once (a few hundred KB), all loads of a lane in flight at once, the pick a
 //! buffer of a few hundred bytes; on a device both are mostly the time of a launch. It saves the host the transfer of the row.
 
 use slmc_ir::kernel::{Access, Builtin, CmpOp, KernelBuilder, Scalar, Type, ValueId};
