@@ -5,6 +5,8 @@
 //! by `1 / sqrt(mean(x²) + eps)`. Quantization is scale-free, so the quantized values are those of the normed row, and no
 //! launch of its own reads the row again.
 
+use slmc_ir::kernel::{KernelBuilder, Scalar, Type, UnaryOp, ValueId};
+
 /// Features of an activation group, and of a unit of rows in kernels that produce activations.
 pub const GROUP: u32 = 32;
 
@@ -43,5 +45,16 @@ impl ActShape {
     pub fn tag(&self) -> String {
         let norm = self.norm.map_or(String::new(), |n| format!("n{:x}", n.eps.to_bits()));
         format!("{}k{}r{}{norm}", if self.quantized { "a8" } else { "f32" }, self.k, self.rows)
+    }
+}
+
+impl SplitNorm {
+    /// Emits `1 / sqrt(mean(x²) + eps)` of a row from the sum of its squares, f32.
+    pub fn factor(&self, b: &mut KernelBuilder, squares: ValueId) -> ValueId {
+        let mean = b.mul(squares, 1.0 / self.features as f32);
+        let mean = b.add(mean, self.eps);
+        let root = b.unary(UnaryOp::Sqrt, mean);
+        let one = b.constant(Type::scalar(Scalar::F32), 1.0f32);
+        b.div(one, root)
     }
 }

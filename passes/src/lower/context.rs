@@ -1,11 +1,11 @@
 //! What lowering builds, whatever the target kind: kernels by name, packed sections, arena buffers, KV halves, faults.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use slmc_ir::arena::Arena;
 use slmc_ir::graph::{DType, Graph, KvPart, NodeId, WeightId};
 use slmc_ir::kernel::{KernelId, KernelModule};
-use slmc_ir::plan::{ArenaBuffer, ArenaId, Binding, Dispatch, Extent, KvBuffer, MatrixLayout, Packed, PackedContent, PackedId, Plan};
+use slmc_ir::plan::{ArenaBuffer, ArenaId, Binding, Dispatch, Extent, KvBuffer, MatrixLayout, Packed, PackedContent, PackedId, Plan, place_of};
 use slmc_ir::target::Target;
 
 use super::LowerError;
@@ -168,6 +168,27 @@ impl<'a> Lowering<'a> {
     /// The format of a weight.
     pub fn dtype_of(&self, weight: WeightId) -> DType {
         self.graph.weights[weight].ty.dtype
+    }
+
+    /// Records what is bound and greater than the target can bind.
+    pub fn check_bindings(&mut self) {
+        let most = self.emit.section_bytes();
+        let over: BTreeSet<String> = (self.plan.lists().iter().flat_map(|(_, list)| list.iter()))
+            .flat_map(|dispatch| &dispatch.bindings)
+            .filter_map(|&binding| {
+                let (_, bytes) = place_of(&self.plan, binding)?;
+                let name = match binding {
+                    Binding::Arena(id) => self.plan.arena[id].name.clone(),
+                    Binding::Packed(id) => self.plan.packed[id].name.clone(),
+                    Binding::Kv(i) => format!("kv {i}"),
+                };
+                (bytes > most).then(|| format!("`{name}` of {bytes} bytes"))
+            })
+            .collect();
+        let what = format!("the target binds at most {most} bytes; a shorter context or chunk makes buffers smaller");
+        for name in over {
+            self.faults.add(name, &what, false);
+        }
     }
 
     /// Gives every packed section its offset: matrices on pages, vectors where a binding may begin.

@@ -38,6 +38,20 @@ pub trait Emit {
     fn attention(&self, name: &str, attention: &Attention, limits: &Limits) -> Launch;
     /// The kernel that quantizes f32 rows.
     fn quantize(&self, name: &str, from: ActShape, to: ActShape, phase: Phase, limits: &Limits) -> Launch;
+    /// The kernels that pick a greedy token; `None` where the host picks.
+    fn pick(&self, vocab: u32, limits: &Limits) -> Option<Pick>;
+}
+
+/// Kernels that pick the greatest logit: the first reads logits and writes candidates, the second reads these and writes the
+/// id.
+#[derive(Debug)]
+pub struct Pick {
+    /// Bytes of the candidates.
+    pub between: u64,
+    /// Logits to candidates.
+    pub scan: Launch,
+    /// Candidates to the id, `u32[1]`.
+    pub pick: Launch,
 }
 
 /// A run of rows of a matrix that is one packed section, in units of what an epilogue sees together.

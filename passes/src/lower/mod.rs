@@ -10,6 +10,7 @@
 //! residual and next norm, gate/up projection with activation, down projection with residual and next norm.
 
 pub mod activation;
+pub mod codes;
 mod context;
 pub mod cpu;
 pub mod emit;
@@ -27,6 +28,8 @@ use slmc_ir::target::Target;
 
 use context::Lowering;
 use cpu::Cpu;
+use emit::Emit;
+use gpu::Gpu;
 use launch::Phase;
 
 /// What lowering yields.
@@ -60,12 +63,20 @@ pub enum LowerError {
 /// # Errors
 /// [`LowerError::Unsupported`] names every group that has no schedule.
 pub fn lower(graph: &Graph, target: &Target) -> Result<Lowered, LowerError> {
-    let emit = Cpu::new(target);
-    let mut cx = Lowering::new(graph, target, &emit)?;
+    match &target.gpu {
+        None => lower_by(graph, target, &Cpu::new(target)),
+        Some(gpu) => lower_by(graph, target, &Gpu::new(gpu)),
+    }
+}
+
+fn lower_by(graph: &Graph, target: &Target, emit: &dyn Emit) -> Result<Lowered, LowerError> {
+    let mut cx = Lowering::new(graph, target, emit)?;
     cx.plan.decode = cx.body(Phase::Decode);
     cx.plan.head_one = cx.head(Phase::HeadOne);
     cx.plan.prefill = cx.body(Phase::Prefill);
     cx.plan.head_many = cx.head(Phase::HeadMany);
+    cx.pick();
+    cx.check_bindings();
     if !cx.faults.is_empty() {
         return Err(LowerError::Unsupported(cx.faults.into_sentences()));
     }

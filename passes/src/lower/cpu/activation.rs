@@ -81,11 +81,7 @@ pub fn inverse_rms(b: &mut KernelBuilder, shape: &ActShape, norm: SplitNorm, squ
         });
     }
     let total = total.expect("invariant: a row has at least one group");
-    let mean = b.mul(total, 1.0 / norm.features as f32);
-    let mean = b.add(mean, norm.eps);
-    let root = b.unary(UnaryOp::Sqrt, mean);
-    let one = b.constant(f32s, 1.0f32);
-    b.div(one, root)
+    norm.factor(b, total)
 }
 
 /// Writes 32 features of a row: group `group` of row `row`, given as vectors of equal lanes.

@@ -6,9 +6,10 @@ use slmc_ir::kernel::{Access, BinaryOp, BufId, Builtin, KernelBuilder, Scalar, T
 use slmc_ir::plan::{Extent, MatrixLayout};
 
 use super::activation::{NormedOutput, params};
-use super::product::{Product, two_bits, unpack_offset};
+use super::product::{Product, two_bits};
 use super::schedule::Schedule;
 use crate::lower::activation::GROUP;
+use crate::lower::codes::code_offset;
 use crate::lower::emit::Embed;
 use crate::lower::launch::{Launch, Limits};
 
@@ -121,7 +122,7 @@ fn group(b: &mut KernelBuilder, layout: &MatrixLayout, table: BufId, piece: BufI
             }
         };
         let v = b.convert(codes, Scalar::F32);
-        let v = b.sub(v, unpack_offset(layout) as f32);
+        let v = b.sub(v, code_offset(layout) as f32);
         let v = b.mul(v, scale);
         b.store(piece, 4 * m, v);
     }

@@ -15,7 +15,7 @@ use slmc_ir::plan::MatrixLayout;
 use slmc_ir::target::Target;
 
 use super::activation::ActShape;
-use super::emit::{Attention, Embed, Emit, Epilogue, Frame};
+use super::emit::{Attention, Embed, Emit, Epilogue, Frame, Pick};
 use super::heads::Heads;
 use super::launch::{HEAD_ROWS, Launch, Limits, Phase};
 use epilogue::{GatedOutput, LogitsOutput, ResidualOutput};
@@ -95,5 +95,9 @@ impl Emit for Cpu {
 
     fn quantize(&self, name: &str, from: ActShape, to: ActShape, phase: Phase, limits: &Limits) -> Launch {
         quantize::launch(name, from, to, phase, &self.sched, limits)
+    }
+
+    fn pick(&self, _: u32, _: &Limits) -> Option<Pick> {
+        None
     }
 }

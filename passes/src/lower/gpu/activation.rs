@@ -17,6 +17,8 @@ pub const F32: Type = Type::scalar(Scalar::F32);
 pub const F32X4: Type = Type::vector(Scalar::F32, 4);
 /// Four codes in a word.
 pub const I8X4: Type = Type::vector(Scalar::I8, 4);
+/// Sixteen codes, as readers load them.
+pub const I8X16: Type = Type::vector(Scalar::I8, 16);
 /// Features of a quad.
 pub const QUAD: u32 = 4;
 /// Lanes that hold a group of 32 features as quads.
@@ -71,6 +73,56 @@ pub fn params(shape: &ActShape, b: &mut KernelBuilder) -> ActParams {
 /// Declares the parameter of a kernel that writes single f32 features: no codes, no norm.
 pub fn scalar_params(shape: &ActShape, b: &mut KernelBuilder) -> ActParams {
     ActParams::F32 { x: b.param("act", F32, shape.rows * shape.stride(), Access::Write, ALIGN), squares: None }
+}
+
+/// Parameters of a kernel through which it reads activations.
+#[derive(Debug, Clone, Copy)]
+pub enum ActSource {
+    /// Quantized.
+    A8 {
+        /// i8x16 [rows, K/16].
+        q: BufId,
+        /// f32x2 [rows, K/32]: scale and sum of squares.
+        side: BufId,
+        /// Their shape.
+        shape: ActShape,
+    },
+    /// Not quantized.
+    F32 {
+        /// f32x4 [rows, stride/4].
+        x: BufId,
+        /// f32 [rows, stride/32], with a split norm.
+        squares: Option<BufId>,
+        /// Their shape.
+        shape: ActShape,
+    },
+}
+
+impl ActSource {
+    /// Declares the parameters.
+    pub fn declare(shape: &ActShape, b: &mut KernelBuilder) -> Self {
+        let (shape, rows) = (*shape, shape.rows);
+        if shape.quantized {
+            let q = b.param("act_q", I8X16, rows * shape.stride() / 16, Access::Read, ALIGN);
+            let side = b.param("act_side", Type::vector(Scalar::F32, 2), rows * shape.groups(), Access::Read, ALIGN);
+            return Self::A8 { q, side, shape };
+        }
+        let x = b.param("act", F32X4, rows * shape.stride() / QUAD, Access::Read, ALIGN);
+        let squares = shape.norm.map(|_| b.param("act_squares", F32, rows * shape.groups(), Access::Read, ALIGN));
+        Self::F32 { x, squares, shape }
+    }
+
+    /// The shape.
+    pub fn shape(&self) -> &ActShape {
+        match self {
+            Self::A8 { shape, .. } | Self::F32 { shape, .. } => shape,
+        }
+    }
+
+    /// Whether sums of squares come with them.
+    pub fn has_squares(&self) -> bool {
+        self.shape().norm.is_some()
+    }
 }
 
 /// Four neighbouring features of a row, held by a lane: features `4 · (lane mod 8)` on of a group. Eight neighbouring lanes hold

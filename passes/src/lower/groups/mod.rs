@@ -4,6 +4,7 @@ mod attention;
 mod embed;
 mod gated;
 mod logits;
+mod pick;
 mod project;
 mod qkv;
 mod residual;
