@@ -310,7 +310,8 @@ fn results_are_quantized_where_they_are_made() {
 fn kernels_of_real_size_pass_the_verifier_and_fit_workgroup_memory() {
     for target in known::known() {
         let Some(gpu) = target.gpu else { continue };
-        for (heads, kv_heads, head_dim) in [(32, 4, 64), (9, 3, 64), (14, 2, 64), (32, 8, 128), (8, 1, 256), (32, 32, 80), (16, 16, 128)] {
+        for (heads, kv_heads, head_dim) in [(4, 2, 32), (32, 4, 64), (9, 3, 64), (14, 2, 64), (32, 8, 128), (8, 1, 256), (32, 32, 80), (16, 16, 128)]
+        {
             for quantized in [false, head_dim % 32 == 0] {
                 let case = Case { heads, kv_heads, head_dim, cache: DType::F16, ctx: 4096, chunk: 256, quantized, ..PLAIN };
                 for phase in [Phase::Decode, Phase::Prefill] {
@@ -328,7 +329,7 @@ fn kernels_of_real_size_pass_the_verifier_and_fit_workgroup_memory() {
                         let shared = shared_bytes(&kernel);
                         assert!(shared <= gpu.shared_bytes, "{} {case:?} {phase:?}: {shared} bytes", target.name);
                     }
-                    assert!(attention.tile(&case.limits()).heads * head_dim >= 64, "{} {case:?} {phase:?}", target.name);
+                    assert!(attention.tile(&case.limits()).heads * head_dim >= 32, "{} {case:?} {phase:?}", target.name);
                 }
             }
         }
