@@ -30,6 +30,7 @@ use slmc_ir::target::Gpu;
 use super::activation::{ALIGN, ActParams, F32, params, scalar_params};
 use super::reduce::{Reducer, Way};
 use crate::lower::activation::ActShape;
+use crate::lower::emit;
 use crate::lower::heads::Heads;
 use crate::lower::launch::{Launch, Limits, Phase};
 use combine::Part;
@@ -63,7 +64,13 @@ enum Output {
     Part(Part),
 }
 
-impl Attention<'_> {
+impl<'a> Attention<'a> {
+    /// Attention on a device.
+    pub fn new(what: &emit::Attention, gpu: &'a Gpu) -> Self {
+        let emit::Attention { heads, scale, out, phase, q_rows } = *what;
+        Self { heads, scale, out, phase, gpu, q_rows }
+    }
+
     /// Makes the kernel: parameters q, key cache, value cache, then the activations written, or with several spans the
     /// buffers of [`Self::parts`].
     pub fn launch(&self, name: &str, limits: &Limits) -> Launch {
