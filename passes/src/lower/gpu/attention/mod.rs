@@ -23,7 +23,7 @@ mod pass;
 mod store;
 mod tile;
 
-use slmc_ir::kernel::{Access, BinaryOp, Builtin, KernelBuilder, Type, ValueId};
+use slmc_ir::kernel::{Access, BinaryOp, Builtin, KernelBuilder, Type};
 use slmc_ir::plan::Extent;
 use slmc_ir::target::Gpu;
 
@@ -160,18 +160,19 @@ impl<'a> Attention<'a> {
             body.values(b, base, count, &factors);
         });
         let totals = body.totals(b);
-        if let Output::Part(part) = to {
-            body.gather(b, None);
-            body.store_part(b, part, span, &totals);
-        } else {
-            let one = b.constant(tile.vec(), 1.0f32);
-            let factors: Vec<ValueId> = totals.into_iter().map(|total| b.div(one, total)).collect();
-            body.gather(b, Some(&factors));
-        }
         match to {
-            Output::Quads(act) => body.store(b, &act),
-            Output::Features(act) => body.store_features(b, &act, y, head_grid.max - 1),
-            Output::Part(_) => {}
+            Output::Quads(act) => {
+                body.gather(b, Some(&totals));
+                body.store(b, &act);
+            }
+            Output::Features(act) => {
+                body.gather(b, Some(&totals));
+                body.store_features(b, &act, y, head_grid.max - 1);
+            }
+            Output::Part(part) => {
+                body.gather(b, None);
+                body.store_part(b, part, span, &totals);
+            }
         }
         Launch { kernel: kb.finish(), grid: [token_grid, head_grid, span_grid] }
     }

@@ -15,9 +15,11 @@ impl Body<'_> {
         self.reducer.all_settled(b, ReduceOp::Add, &totals)
     }
 
-    /// Adds up the slices in `rows`, each vector of rows times its factor if there are factors.
-    pub(super) fn gather(&self, b: &mut KernelBuilder, factors: Option<&[ValueId]>) {
+    /// Adds up the slices in `rows`, divided by the totals if these are given.
+    pub(super) fn gather(&self, b: &mut KernelBuilder, totals: Option<&[ValueId]>) {
         let h = self.at.heads;
+        let one = b.constant(self.tile.vec(), 1.0f32);
+        let factors: Option<Vec<ValueId>> = totals.map(|totals| totals.iter().map(|&total| b.div(one, total)).collect());
         let put = |b: &mut KernelBuilder, add: bool| {
             for (c, halves) in (0u32..).zip(&self.sums) {
                 let pair = self.column(b, c);
@@ -27,7 +29,7 @@ impl Body<'_> {
                         for (g, &sum) in (0u32..).zip(sums) {
                             let at = b.add(dim, g * h.dims + half);
                             let sum = b.get(sum);
-                            let mut sum = factors.map_or(sum, |factors| b.mul(sum, factors[g as usize]));
+                            let mut sum = factors.as_ref().map_or(sum, |factors| b.mul(sum, factors[g as usize]));
                             if add {
                                 let before = b.load(self.tile.vec(), self.rows, at);
                                 sum = b.add(before, sum);
