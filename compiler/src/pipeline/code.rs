@@ -11,7 +11,7 @@ use super::{CompileError, CompileOptions};
 use crate::bundle::plan_bin::{CodeIdentity, feature_bits};
 use crate::bundle::{BundleError, CODE};
 use crate::link::{self, CodeObject, LinkError, LinkRequest, Linked, Linker};
-use crate::stub;
+use crate::stub::{self, Runtime};
 
 /// Generated code, not linked yet.
 pub(super) struct Emitted {
@@ -69,11 +69,11 @@ fn code_id(backend: &dyn Backend, kernels: &KernelModule, options: &CompileOptio
 pub(super) fn link(emitted: &Emitted, options: &CompileOptions) -> Result<(Linked, String), CompileError> {
     let target = &options.target.target;
     let linker = Linker::find(options.linker.as_deref())?;
-    let stub = stub::object(target.triple)
+    let stub = stub::object(target.triple, Runtime::Cpu)
         .ok_or_else(|| CompileError::NoStub { triple: target.triple.to_owned(), have: stub::triples().collect::<Vec<_>>().join(", ") })?;
     let mut objects: Vec<CodeObject<'_>> = emitted.objects.iter().map(|object| CodeObject { name: &object.name, bytes: &object.bytes }).collect();
     objects.push(CodeObject { name: "stub", bytes: stub });
-    let request = LinkRequest { triple: target.triple, page_bytes: target.page_bytes, soname: CODE, exports: &["slm_*"] };
+    let request = LinkRequest { triple: target.triple, page_bytes: target.page_bytes, soname: CODE, exports: &["slm_*"], loads_driver: false };
     let linked = link::link_shared(&linker, &objects, &request)?;
     let network: Vec<String> = linked.symbols.undefined.iter().filter(|s| link::libc_table::reaches_network(s)).cloned().collect();
     if !network.is_empty() {
