@@ -6,8 +6,8 @@
 
 use super::types;
 use naga::{
-    BinaryOperator, Block, CollectiveOperation, Expression, Function, Handle, Literal, LocalVariable, MathFunction, Range, ScalarKind, Span, Statement,
-    SubgroupOperation, SwizzleComponent, UnaryOperator, UniqueArena, VectorSize,
+    BinaryOperator, Block, CollectiveOperation, Expression, Function, Handle, Literal, LocalVariable, MathFunction, Range, ScalarKind, Span,
+    Statement, SubgroupOperation, SwizzleComponent, UnaryOperator, UniqueArena, VectorSize,
 };
 
 /// A value of naga.

@@ -10,8 +10,8 @@ use super::func::{Func, Given};
 use super::stmt;
 use super::types::{self, Form};
 use naga::{
-    AddressSpace, ArraySize, Binding, BuiltIn, EntryPoint, Expression, Function, FunctionArgument, GlobalVariable, Handle, Module, ResourceBinding, Scalar,
-    ShaderStage, Span, StorageAccess, StructMember, Type, TypeInner,
+    AddressSpace, ArraySize, Binding, BuiltIn, EntryPoint, Expression, Function, FunctionArgument, GlobalVariable, Handle, Module, ResourceBinding,
+    Scalar, ShaderStage, Span, StorageAccess, StructMember, Type, TypeInner,
 };
 use slmc_ir::kernel::{self, Access, Buffer, Def, Expr, Kernel, Space};
 use std::collections::BTreeMap;
