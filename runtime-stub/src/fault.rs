@@ -4,6 +4,7 @@
 //! buffer without `core::fmt`, whose machinery would double the size of the stub.
 
 use crate::abi::{device_feature, feature};
+use crate::driver_words;
 
 /// What went wrong, as the C ABI returns it. Values are part of the ABI.
 #[repr(i32)]
@@ -62,6 +63,8 @@ pub enum Value {
     DeviceFeatures(u64),
     /// Words.
     Text(&'static str),
+    /// What the driver said about its last failure: [`driver_words`].
+    DriverWords,
 }
 
 /// An error: its code and the parts of its message.
@@ -205,6 +208,11 @@ impl Line<'_> {
             Value::None => {}
             Value::Number(n) => self.number(n),
             Value::Text(text) => self.text(text),
+            Value::DriverWords => {
+                self.text("`");
+                driver_words::each(|byte| self.text(core::str::from_utf8(&[byte]).unwrap_or("")));
+                self.text("`");
+            }
             Value::Hash(bytes) => {
                 for byte in bytes {
                     let digits = [hex_digit(byte >> 4), hex_digit(byte & 15)];

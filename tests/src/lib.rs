@@ -19,3 +19,5 @@ pub mod compiled;
 pub mod expected;
 pub mod native;
 pub mod random_llama;
+
+pub mod msl;

@@ -2,8 +2,8 @@
 
 use super::Fault;
 use crate::ObjectFile;
-use object::write::{MachOBuildVersion, Mangling, Object, StandardSection, Symbol, SymbolSection};
 use object::macho::{PLATFORM_IOS, PLATFORM_MACOS, Version};
+use object::write::{MachOBuildVersion, Mangling, Object, StandardSection, Symbol, SymbolSection};
 use object::{Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope};
 
 /// Symbols that a runtime finds the code by.

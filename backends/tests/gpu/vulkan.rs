@@ -72,7 +72,8 @@ impl Vulkan {
             let checked = has(layers.iter().map(|l| l.layer_name), layer);
             let (layers, extensions) = if checked { (vec![layer.as_ptr()], vec![ash::ext::debug_utils::NAME.as_ptr()]) } else { Default::default() };
             let application = vk::ApplicationInfo::default().api_version(vk::API_VERSION_1_1);
-            let info = vk::InstanceCreateInfo::default().application_info(&application).enabled_layer_names(&layers).enabled_extension_names(&extensions);
+            let info =
+                vk::InstanceCreateInfo::default().application_info(&application).enabled_layer_names(&layers).enabled_extension_names(&extensions);
             let instance = entry.create_instance(&info, None).map_err(|e| e.to_string())?;
             if checked {
                 let info = vk::DebugUtilsMessengerCreateInfoEXT::default()

@@ -3,6 +3,8 @@
 
 pub mod cpu;
 pub mod memory;
+#[cfg(feature = "metal")]
+pub mod metal;
 pub mod unix;
 #[cfg(feature = "vulkan")]
 pub mod vulkan;

@@ -1,0 +1,2 @@
+// Its types are those of metal_stdlib.
+#pragma once
