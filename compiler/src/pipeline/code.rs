@@ -89,7 +89,8 @@ pub(super) fn link(emitted: &Emitted, options: &CompileOptions) -> Result<Option
     let linker = Linker::find(options.linker.as_deref())?;
     let mut objects: Vec<CodeObject<'_>> = emitted.objects.iter().map(|object| CodeObject { name: &object.name, bytes: &object.bytes }).collect();
     objects.push(CodeObject { name: "stub", bytes: stub });
-    let request = LinkRequest { triple: target.triple, page_bytes: target.page_bytes, soname: CODE, exports: &["slm_*"], loads_driver: gpu.is_some() };
+    let request =
+        LinkRequest { triple: target.triple, page_bytes: target.page_bytes, soname: CODE, exports: &["slm_*"], loads_driver: gpu.is_some() };
     let linked = link::link_shared(&linker, &objects, &request)?;
     let network: Vec<String> = linked.symbols.undefined.iter().filter(|s| link::libc_table::reaches_network(s)).cloned().collect();
     if !network.is_empty() {
