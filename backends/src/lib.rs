@@ -1,4 +1,4 @@
-//! Code generators: kernel IR in, object files out.
+//! Code generators: kernel IR in, object files and shaders out.
 //!
 //! A back end is three methods ([`Backend`]); what a device can do is data in [`Target`]. The result depends on nothing but
 //! the module, the target and the options: the same input gives the same bytes, whatever the number of threads.
@@ -6,6 +6,8 @@
 
 #[cfg(feature = "llvm")]
 mod llvm;
+#[cfg(feature = "naga")]
+mod naga;
 
 use slmc_ir::diag::Verified;
 use slmc_ir::kernel::KernelModule;
@@ -33,7 +35,7 @@ pub struct EmitOptions {
     pub header: Vec<u8>,
     /// Threads to use; changes nothing in the result.
     pub threads: usize,
-    /// Whether to give assembly text too.
+    /// Whether to give text for people too: assembly, or WGSL of shaders.
     pub listing: bool,
 }
 
@@ -46,11 +48,40 @@ impl Default for EmitOptions {
 /// What a back end made of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artifact {
-    /// Relocatable object files, to be linked together: one per kernel, in the module's order, then the one that holds the
-    /// symbols `slmc_code` and `slmc_kernels`.
+    /// Relocatable object files, to be linked together: one per kernel that runs on the host, in the module's order, then the
+    /// one that holds the symbols `slmc_code` and `slmc_kernels`.
     pub objects: Vec<ObjectFile>,
-    /// Assembly text of all objects, where asked for.
+    /// Text of all kernels, where asked for.
     pub listing: Option<String>,
+    /// The kernels of a GPU; none for a CPU.
+    pub shaders: Option<Shaders>,
+}
+
+/// The file of a GPU's kernels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shaders {
+    /// Its name: `kernels.spv` or `kernels.metal`.
+    pub file: &'static str,
+    /// The file. SPIR-V: one module per kernel, one after the other, words in little endian. Metal: one MSL text.
+    pub bytes: Vec<u8>,
+    /// The kernels, in the module's order.
+    pub kernels: Vec<Shader>,
+}
+
+/// One kernel in a file of shaders. Parameter i is binding i of descriptor set 0 in Vulkan, buffer slot i in Metal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shader {
+    /// The entry point; at most 63 bytes, ASCII.
+    pub entry: String,
+    /// Where in the file its module starts: for SPIR-V a multiple of 4, for MSL 0.
+    pub offset: u64,
+    /// Bytes of its module: for SPIR-V a multiple of 4, for MSL those of the whole text.
+    pub bytes: u64,
+    /// Bytes of each workgroup array that the kernel uses, rounded up to multiples of 16; Metal's threadgroup slots 0, 1, ….
+    pub workgroup: Vec<u32>,
+    /// Metal's buffer slot of the step (T, P, ROW, 0): the one after the parameters. In Vulkan these 16 bytes are the push
+    /// constants at offset 0.
+    pub step_slot: u32,
 }
 
 /// One object file.
@@ -130,13 +161,18 @@ pub enum LookupError {
 }
 
 /// Every back end slmc has, with how a build gets it.
-const NAMES: [(&str, &str); 1] = [("llvm", "install the LLVM 19 development package (llvm-19-dev) and build with `--features llvm`")];
+const NAMES: [(&str, &str); 2] = [
+    ("llvm", "install the LLVM 19 development package (llvm-19-dev) and build with `--features llvm`"),
+    ("naga", "build with the default feature `naga`"),
+];
 
 /// The back ends of this build.
 pub fn all() -> Vec<&'static dyn Backend> {
     vec![
         #[cfg(feature = "llvm")]
         &llvm::Llvm,
+        #[cfg(feature = "naga")]
+        &naga::Naga,
     ]
 }
 

@@ -105,7 +105,7 @@ pub fn generate(
     let start = unix::clock_ns();
     done.prompt_tokens = prompt.len() as u32;
     done.reused_tokens = session.keep_common_prefix(prompt);
-    let prefilled = session.eval(&prompt[done.reused_tokens as usize..], Logits::Last, cancel);
+    let prefilled = session.eval(&prompt[done.reused_tokens as usize..], logits_for(&how.sampling), cancel);
     let after_prefill = unix::clock_ns();
     done.prefill_ns = after_prefill - start;
     let ended = prefilled.and_then(|()| answer(session, how, cancel, receiver, &mut stream, &mut done.tokens));
@@ -155,8 +155,13 @@ fn answer(
         if how.max_tokens != 0 && *tokens == how.max_tokens {
             return Ok(End::Limit);
         }
-        session.eval(&[id], Logits::Last, cancel)?;
+        session.eval(&[id], logits_for(&how.sampling), cancel)?;
     }
+}
+
+/// What sampling needs to read of the logits.
+fn logits_for(sampling: &Sampling) -> Logits<'static> {
+    if sampling.takes_greatest() { Logits::Pick } else { Logits::Last }
 }
 
 /// Ids to certain text.

@@ -5,6 +5,7 @@
 pub mod abi;
 pub mod bundle;
 pub mod capi;
+pub mod device;
 pub mod driver_words;
 pub mod fault;
 pub mod generate;

@@ -1,8 +1,9 @@
-//! An open, verified bundle with its threads: what sessions share.
+//! An open, verified bundle on its device: what sessions share.
 
 use core::ffi::CStr;
 
 use crate::bundle::Bundle;
+use crate::device::{Device, Opening, Settings};
 use crate::fault::{Code, Fault, Outcome};
 use crate::plan::Plan;
 use crate::platform::{cpu, unix};
@@ -20,6 +21,8 @@ pub struct OpenOptions<'a> {
     pub wish: Wish<'a>,
     /// 1 more than the number of the device to run on; 0 = the best one.
     pub device: u32,
+    /// How to drive it.
+    pub settings: Settings<'a>,
 }
 
 /// The CPU features of this machine, bits of [`crate::abi::feature`].
@@ -31,18 +34,17 @@ pub fn machine_features() -> u64 {
 pub struct Model<'b> {
     bundle: &'b Bundle,
     plan: Plan<'b>,
-    kernels: Kernels,
-    pool: Pool,
+    device: Device<'b>,
     trust: Trust,
     tokenizer: Option<Tokenizer<'b>>,
     load_ns: u64,
 }
 
 impl<'b> Model<'b> {
-    /// Starts the threads and verifies the files. `bundle` was opened with the header of these `kernels`.
+    /// Starts the threads, verifies the files and opens the device. `bundle` was opened with the header of these `kernels`.
     ///
     /// # Errors
-    /// Those of [`Pool::new`] and [`verify`]; [`Code::Format`] for a tokenizer of another version.
+    /// Those of [`Pool::new`], [`verify`] and [`Device::open`]; [`Code::Format`] for a tokenizer of another version.
     pub fn open(bundle: &'b Bundle, kernels: Kernels, options: OpenOptions<'_>) -> Outcome<Self> {
         let start = unix::clock_ns();
         let plan = bundle.plan();
@@ -52,11 +54,6 @@ impl<'b> Model<'b> {
             (given, _) => given,
         };
         let pool = Pool::new(threads)?;
-        if options.device > 1 {
-            return Err(
-                Fault::new(Code::Device, "device", "number is too high: a processor is the only device").numbers(0, (options.device - 1).into())
-            );
-        }
         let trust = verify(bundle, &pool, options.wish)?;
         let file = bundle.tokenizer();
         let tokenizer = match file.entry.bytes {
@@ -66,8 +63,10 @@ impl<'b> Model<'b> {
                     .map_err(|error| Fault::new(Code::Format, file.name, error.message()).hint("compile the model again"))?,
             ),
         };
+        let opening = Opening { bundle, plan: &plan, kernels, number: options.device, cache_dir: options.wish.cache_dir, settings: options.settings };
+        let device = Device::open(&opening, pool)?;
         let load_ns = unix::clock_ns() - start;
-        Ok(Self { bundle, plan, kernels, pool, trust, tokenizer, load_ns })
+        Ok(Self { bundle, plan, device, trust, tokenizer, load_ns })
     }
 
     /// The files.
@@ -80,21 +79,9 @@ impl<'b> Model<'b> {
         &self.plan
     }
 
-    /// The code.
-    pub fn kernels(&self) -> Kernels {
-        self.kernels
-    }
-
-    /// The threads.
-    pub fn pool(&self) -> &Pool {
-        &self.pool
-    }
-
-    /// The device's name, ending with a zero byte.
-    pub fn device_name(&self) -> [u8; 128] {
-        let mut name = [0; 128];
-        name[..3].copy_from_slice(b"CPU");
-        name
+    /// What runs the plan.
+    pub fn device(&self) -> &Device<'b> {
+        &self.device
     }
 
     /// How the files came to be trusted.

@@ -33,6 +33,11 @@ impl Sampling {
     /// The most likely token, always.
     pub const GREEDY: Self = Self { temperature: 0.0, top_k: 0, top_p: 1.0, min_p: 0.0, repetition_penalty: 1.0, repetition_window: 0, seed: 0 };
 
+    /// Whether the answer is the first greatest logit, whatever the other fields say.
+    pub fn takes_greatest(&self) -> bool {
+        self.temperature == 0.0 && self.repetition_penalty == 1.0
+    }
+
     /// Refuses values outside the ranges above.
     ///
     /// # Errors
@@ -56,7 +61,7 @@ impl Sampling {
 /// Picks a token. `recent` are the last tokens of the session, newest last; `position` makes draws differ from step to
 /// step; `scratch` is at least as long as `logits`, which is not empty. `sampling` has passed [`Sampling::check`].
 pub fn sample(logits: &[f32], recent: &[u32], sampling: &Sampling, position: u32, scratch: &mut [u64]) -> u32 {
-    if sampling.temperature == 0.0 && sampling.repetition_penalty == 1.0 {
+    if sampling.takes_greatest() {
         return first_maximum(logits);
     }
     let scratch = &mut scratch[..logits.len()];

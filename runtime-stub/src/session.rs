@@ -1,19 +1,22 @@
-//! One conversation: arena, KV cache, position and the tokens it holds.
+//! One conversation: its memory on the device, position and the tokens it holds.
 //!
 //! `eval` is the only thing that moves forward. It checks everything before it writes anything, splits long inputs into
 //! steps of at most `chunk` tokens, and counts a step's tokens only when the step is done, so that an error or a
 //! cancel between steps leaves a session that can go on from its position.
+//!
+//! Each step is one call of the device, body and head together: on a GPU the way there and back costs more than the
+//! head of a small model.
 
-use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 
-use crate::abi::{Step, list, region};
+use crate::abi::{NO_PICK, Step, list};
+use crate::device::{Memory, Read, Run};
 use crate::fault::{Code, Fault, Outcome};
 use crate::model::Model;
-use crate::platform::memory::{Table, Workspace};
+use crate::platform::memory::Table;
 use crate::platform::unix;
 use crate::sample::{Sampling, sample};
 use crate::text::Text;
-use crate::walk::Walk;
 
 /// Which logits an evaluation leaves.
 pub enum Logits<'a> {
@@ -21,6 +24,9 @@ pub enum Logits<'a> {
     None,
     /// Of the last token, for [`Session::logits`].
     Last,
+    /// Of the last token, left on the device with the id of the greatest one: enough for [`Session::sample`] without
+    /// penalties at temperature 0, and fetched when something else asks. As [`Logits::Last`] where the plan cannot pick.
+    Pick,
     /// Of every token: f32 [tokens, vocab] is written here; the last row is left for [`Session::logits`] as well.
     All(&'a mut [f32]),
 }
@@ -28,17 +34,25 @@ pub enum Logits<'a> {
 /// A conversation with a model.
 pub struct Session<'m> {
     model: &'m Model<'m>,
-    arena: Workspace,
-    _kv: Workspace,
-    addresses: Table<AtomicPtr<u8>>,
+    memory: Memory<'m>,
     tokens: Table<u32>,
     scratch: Table<u64>,
     position: u32,
     chunk: u32,
-    /// Which row of the logits buffer belongs to the last token.
-    logits_row: Option<u32>,
+    last: LastRow,
     text: Text<'m>,
     timings: Timings,
+}
+
+/// Where the logits of the last token are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LastRow {
+    /// Nowhere.
+    Nowhere,
+    /// In row 0 on the device; the greatest one has this id.
+    Picked(u32),
+    /// In this row, readable.
+    Row(u32),
 }
 
 /// Where the time of a session went. In C: `slm_timings`.
@@ -65,36 +79,23 @@ impl<'m> Session<'m> {
     /// Takes arena, cache and scratch from the system, zeroed.
     ///
     /// # Errors
-    /// [`Code::Memory`].
+    /// [`Code::Memory`], [`Code::Device`].
     pub fn open(model: &'m Model<'m>) -> Outcome<Self> {
         let plan = model.plan();
         let header = &plan.header;
         let memory = |what| move |errno| Fault::system(Code::Memory, "session", what, errno);
-        let arena = Workspace::zeroed(header.arena_bytes).map_err(memory("no memory for the arena"))?;
-        let kv = Workspace::zeroed(header.kv_bytes).map_err(memory("no memory for the KV cache"))?;
         let tokens = Table::zeroed(header.ctx as usize).map_err(memory("no memory for token ids"))?;
         let scratch = Table::zeroed(header.vocab as usize).map_err(memory("no memory for sampling"))?;
-        let addresses: Table<AtomicPtr<u8>> = Table::zeroed(header.bindings.count as usize).map_err(memory("no memory for bindings"))?;
-        for (index, address) in addresses.iter().enumerate() {
-            let binding = plan.binding(index as u32);
-            let base = match binding.region {
-                region::ARENA => arena.address(),
-                region::KV => kv.address(),
-                _ => model.bundle().weights().map.address(),
-            };
-            address.store(base.wrapping_add(binding.offset as usize), Ordering::Relaxed);
-        }
+        let device = model.device().memory(plan)?;
         let chunk = header.chunk;
         Ok(Self {
             model,
-            arena,
-            _kv: kv,
-            addresses,
+            memory: device,
             tokens,
             scratch,
             position: 0,
             chunk,
-            logits_row: None,
+            last: LastRow::Nowhere,
             text: Text::open(model)?,
             timings: Timings { load_ns: model.load_ns(), ..Timings::default() },
         })
@@ -147,10 +148,10 @@ impl<'m> Session<'m> {
     ///
     /// # Errors
     /// [`Code::Argument`] for no tokens, [`Code::ContextFull`], [`Code::Token`], [`Code::Buffer`]: nothing happened.
-    /// [`Code::Cancelled`]: [`Session::position`] says how far it came.
+    /// [`Code::Cancelled`], [`Code::Device`]: [`Session::position`] says how far it came.
     pub fn eval(&mut self, ids: &[u32], mut logits: Logits<'_>, cancel: &AtomicBool) -> Outcome<()> {
         self.check(ids, &logits)?;
-        self.logits_row = None;
+        self.last = LastRow::Nowhere;
         let start = unix::clock_ns();
         let before = self.position;
         let outcome = self.run_steps(ids, &mut logits, cancel);
@@ -172,17 +173,15 @@ impl<'m> Session<'m> {
             if cancel.swap(false, Ordering::Relaxed) {
                 return Err(Fault::new(Code::Cancelled, "session", "evaluation was cancelled"));
             }
-            self.body(step);
             done += step.len();
-            match logits {
-                Logits::None => {}
-                Logits::Last if done < ids.len() => {}
-                Logits::Last => self.head(step.len() as u32 - 1, 1, None),
-                Logits::All(out) => {
-                    let rows = &mut out[(done - step.len()) * vocab..done * vocab];
-                    self.all_heads(step.len() as u32, rows);
-                }
-            }
+            let rows = match logits {
+                Logits::All(out) => Head::Rows(&mut out[(done - step.len()) * vocab..done * vocab]),
+                Logits::Last if done == ids.len() => Head::Last,
+                Logits::Pick if done == ids.len() && self.model.plan().header.picked == NO_PICK => Head::Last,
+                Logits::Pick if done == ids.len() => Head::Pick,
+                Logits::None | Logits::Last | Logits::Pick => Head::None,
+            };
+            self.step(step, rows)?;
         }
         Ok(())
     }
@@ -191,13 +190,23 @@ impl<'m> Session<'m> {
     ///
     /// # Errors
     /// [`Code::State`] if the last evaluation computed none, or the session moved since.
-    pub fn logits(&self) -> Outcome<&[f32]> {
-        let Some(row) = self.logits_row else {
-            return Err(Fault::new(Code::State, "session", "has no logits at this position").hint("evaluate a token with logits first"));
-        };
-        let header = &self.model.plan().header;
-        let offset = header.logits + u64::from(row) * u64::from(header.vocab) * 4;
-        Ok(self.arena.values(offset, header.vocab as usize))
+    pub fn logits(&mut self) -> Outcome<&[f32]> {
+        let row = self.fetch()?;
+        let plan = self.model.plan();
+        Ok(self.memory.logits(plan, row, plan.header.vocab as usize))
+    }
+
+    /// The row of the last token's logits, readable.
+    fn fetch(&mut self) -> Outcome<u32> {
+        match self.last {
+            LastRow::Row(row) => Ok(row),
+            LastRow::Picked(_) => {
+                self.memory.fetch_logits(self.model.plan(), 1)?;
+                self.last = LastRow::Row(0);
+                Ok(0)
+            }
+            LastRow::Nowhere => Err(Fault::new(Code::State, "session", "has no logits at this position").hint("evaluate a token with logits first")),
+        }
     }
 
     /// Picks the next token from [`Session::logits`]. It is not evaluated.
@@ -207,18 +216,28 @@ impl<'m> Session<'m> {
     pub fn sample(&mut self, sampling: &Sampling) -> Outcome<u32> {
         sampling.check()?;
         let start = unix::clock_ns();
-        let mut scratch = core::mem::replace(&mut self.scratch, Table::empty());
-        let picked = self.logits().map(|logits| sample(logits, self.tokens(), sampling, self.position, &mut scratch));
-        self.scratch = scratch;
+        let picked = self.pick(sampling);
         self.timings.sample_ns += unix::clock_ns() - start;
         self.timings.sample_tokens += u64::from(picked.is_ok());
         picked
     }
 
+    fn pick(&mut self, sampling: &Sampling) -> Outcome<u32> {
+        if let LastRow::Picked(id) = self.last
+            && sampling.takes_greatest()
+        {
+            return Ok(id);
+        }
+        let row = self.fetch()?;
+        let plan = self.model.plan();
+        let logits = self.memory.logits(plan, row, plan.header.vocab as usize);
+        Ok(sample(logits, &self.tokens[..self.position as usize], sampling, self.position, &mut self.scratch))
+    }
+
     /// Goes back to an empty cache.
     pub fn reset(&mut self) {
         self.position = 0;
-        self.logits_row = None;
+        self.last = LastRow::Nowhere;
     }
 
     /// Goes back to `position`: later tokens are forgotten.
@@ -235,7 +254,7 @@ impl<'m> Session<'m> {
         }
         if position != self.position {
             self.position = position;
-            self.logits_row = None;
+            self.last = LastRow::Nowhere;
         }
         Ok(())
     }
@@ -287,41 +306,67 @@ impl<'m> Session<'m> {
         Ok(())
     }
 
-    fn body(&mut self, ids: &[u32]) {
-        let header = &self.model.plan().header;
-        let input = self.arena.values_mut::<u32>(header.token_ids, ids.len());
-        input.copy_from_slice(ids);
-        let t = ids.len() as u32;
-        let list = if t == 1 { list::DECODE } else { list::CHUNK };
-        self.walk(list, Step { t, p: self.position, row: 0, reserved: 0 });
-        self.tokens[self.position as usize..][..ids.len()].copy_from_slice(ids);
-        self.position += t;
+    /// One step of the body with what follows it; the position moves when all of it is done.
+    fn step(&mut self, ids: &[u32], head: Head<'_>) -> Outcome<()> {
+        let plan = self.model.plan();
+        let (t, p) = (ids.len() as u32, self.position);
+        let after = p + t;
+        let run = |list, t, p, row| Run { list, step: Step { t, p, row, reserved: 0 } };
+        let body = run(if t == 1 { list::DECODE } else { list::CHUNK }, t, p, 0);
+        let one = run(list::HEAD_ONE, 1, after, t - 1);
+        let last = match head {
+            Head::None => {
+                self.memory.run(plan, ids, &[body], Read::Nothing)?;
+                LastRow::Nowhere
+            }
+            Head::Last => {
+                self.memory.run(plan, ids, &[body, one], Read::Logits(1))?;
+                LastRow::Row(0)
+            }
+            Head::Pick => {
+                self.memory.run(plan, ids, &[body, one, Run { list: list::ARGMAX, step: one.step }], Read::Picked)?;
+                LastRow::Picked(self.checked_pick()?)
+            }
+            Head::Rows(out) => {
+                let most = plan.header.head_rows;
+                let mut row = 0;
+                for part in out.chunks_mut(most as usize * plan.header.vocab as usize) {
+                    let count = most.min(t - row);
+                    let runs = [body, run(if count == 1 { list::HEAD_ONE } else { list::HEAD_ROWS }, count, after, row)];
+                    let (ids, runs) = if row == 0 { (ids, &runs[..]) } else { (&ids[..0], &runs[1..]) };
+                    self.memory.run(plan, ids, runs, Read::Logits(count))?;
+                    part.copy_from_slice(self.memory.logits(plan, 0, part.len()));
+                    row += count;
+                }
+                LastRow::Row((t - 1) % most)
+            }
+        };
+        self.tokens[p as usize..][..ids.len()].copy_from_slice(ids);
+        self.position = after;
+        self.last = last;
+        Ok(())
     }
 
-    fn all_heads(&mut self, rows: u32, out: &mut [f32]) {
-        let header = &self.model.plan().header;
-        let most = header.head_rows;
-        let mut row = 0;
-        for part in out.chunks_mut(most as usize * header.vocab as usize) {
-            let count = most.min(rows - row);
-            self.head(row, count, Some(part));
-            row += count;
+    /// What the device picked, which is an id unless the driver or its memory is broken.
+    fn checked_pick(&self) -> Outcome<u32> {
+        let plan = self.model.plan();
+        let id = self.memory.picked(plan);
+        if id >= plan.header.vocab {
+            return Err(
+                Fault::new(Code::Device, "device", "picked an id that is not below the vocabulary").numbers(plan.header.vocab.into(), id.into())
+            );
         }
+        Ok(id)
     }
+}
 
-    /// Logits of `count` rows of the step's hidden states, from `row` on; leaves the last one as the session's logits.
-    fn head(&mut self, row: u32, count: u32, out: Option<&mut [f32]>) {
-        let header = &self.model.plan().header;
-        let list = if count == 1 { list::HEAD_ONE } else { list::HEAD_ROWS };
-        self.walk(list, Step { t: count, p: self.position, row, reserved: 0 });
-        if let Some(out) = out {
-            out.copy_from_slice(self.arena.values(header.logits, out.len()));
-        }
-        self.logits_row = Some(count - 1);
-    }
-
-    fn walk(&mut self, list: usize, step: Step) {
-        let model = self.model;
-        model.pool().run(&Walk { plan: model.plan(), kernels: model.kernels(), addresses: &self.addresses, list, step });
-    }
+/// What follows the body in a step.
+enum Head<'a> {
+    None,
+    /// Logits of the last row.
+    Last,
+    /// The id of the greatest logit of the last row.
+    Pick,
+    /// Logits of all rows, written here.
+    Rows(&'a mut [f32]),
 }

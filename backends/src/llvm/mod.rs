@@ -56,7 +56,7 @@ impl Backend for Llvm {
             }
             objects.push(ObjectFile { name, bytes: part.object, symbols });
         }
-        Ok(Artifact { objects, listing })
+        Ok(Artifact { objects, listing, shaders: None })
     }
 }
 

@@ -8,6 +8,8 @@ mod flow;
 mod lanes;
 #[path = "../native/mod.rs"]
 mod native;
+#[path = "../numbers/mod.rs"]
+mod numbers;
 mod refusals;
 
 use case::Case;

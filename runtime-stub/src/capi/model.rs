@@ -100,7 +100,7 @@ fn open(kernels: Kernels, dir: &CStr, cache_dir: Option<&CStr>, flags: u32, thre
     // SAFETY: the bundle does not move, and `Model` drops what borrows it first.
     let borrowed: &'static Bundle = unsafe { core::mem::transmute::<&Bundle, &'static Bundle>(&bundle) };
     let wish = Wish { cache_dir, rehash: flags & VERIFY_ALWAYS != 0, refuse_uncached: flags & REFUSE_UNCACHED != 0 };
-    let opened = Opened::open(borrowed, kernels, OpenOptions { threads, wish, device: flags >> DEVICE_SHIFT })?;
+    let opened = Opened::open(borrowed, kernels, OpenOptions { threads, wish, device: flags >> DEVICE_SHIFT, ..OpenOptions::default() })?;
     Owned::new(Model { opened, sessions: AtomicU32::new(0), _bundle: bundle }).map_err(memory)
 }
 
@@ -160,13 +160,13 @@ fn describe(model: &Opened<'_>) -> Info {
         context: header.ctx,
         chunk: header.chunk,
         vocab: header.vocab,
-        threads: model.pool().threads(),
+        threads: model.device().threads(),
         trust: model.trust() as u32,
         has_text: u32::from(tokenizer.is_some()),
         has_chat: u32::from(tokenizer.is_some_and(|tokenizer| tokenizer.has_chat())),
         abi_version: ABI_VERSION,
         device: header.device,
-        device_name: model.device_name(),
+        device_name: model.device().name(),
     }
 }
 
