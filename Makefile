@@ -28,7 +28,8 @@ demo: build ## compile the warehouse student for this machine and ask it a quest
 	@echo; sed -n 's/.*"content": "\(.*\)".*/  \1/p' examples/warehouse/question.json | sed 's/\\n/\n  /g'; echo
 	$(SLMC) run $(DEMO) --messages examples/warehouse/question.json
 
-test: setup ## format, lints, documentation, all tests
+test: ## format, lints, documentation, all tests (installs what they run with)
+	@.ci/setup --tests
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --features $(FEATURES) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --features $(FEATURES)

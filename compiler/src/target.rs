@@ -1,13 +1,13 @@
 //! Targets as a user writes them: a known name or `host`, then overrides; and what this machine can run.
 //!
-//! `x86_64-avx2,cores=4,l2=1M,memory=2G,+avx512vnni,-f16c`. The overrides change data only; what follows from the features
-//! (the integer dot product) is derived again, unless `dot=` behind them names it, as one does to see what legalization
-//! makes for another device.
+//! `x86_64-avx2,cores=4,l2=1M,memory=2G,+avx512vnni,-f16c`, `vulkan-generic,lanes=256,shared=32K,+subgroups`. The overrides change
+//! data only; what follows from the features (the integer dot product) is derived again, unless `dot=` behind them names it, as
+//! one does to see what legalization makes for another device.
 
 use std::num::NonZero;
 use std::thread;
 
-use slmc_ir::target::{DotKind, Target, known};
+use slmc_ir::target::{DotKind, Gpu, Target, known};
 use slmc_runtime_stub::abi::feature;
 
 /// A target and how it was asked for.
@@ -72,6 +72,13 @@ impl TargetSpec {
 }
 
 fn apply(target: &mut Target, part: &str) -> Result<(), String> {
+    if let Some((name, on)) = part.strip_prefix('+').map(|name| (name, true)).or_else(|| part.strip_prefix('-').map(|name| (name, false)))
+        && let Some(gpu) = &mut target.gpu
+    {
+        *gpu_feature(gpu, name)? = on;
+        target.dot = dot_of(target);
+        return Ok(());
+    }
     if let Some(name) = part.strip_prefix('+') {
         let name = known_feature(name)?;
         if !target.features.contains(&name) {
@@ -87,8 +94,16 @@ fn apply(target: &mut Target, part: &str) -> Result<(), String> {
         return Ok(());
     }
     let Some((key, value)) = part.split_once('=') else {
-        return Err("expected cores=N, l2=BYTES, memory=BYTES, dot=KIND, +feature or -feature".to_owned());
+        return Err(
+            "expected cores=N, l2=BYTES, memory=BYTES, dot=KIND, +feature or -feature; on GPUs lanes=N, shared=BYTES, buffers=N, binding=BYTES"
+                .to_owned(),
+        );
     };
+    if let Some(gpu) = &mut target.gpu
+        && apply_to_gpu(gpu, key, value)?
+    {
+        return Ok(());
+    }
     match key {
         "cores" => target.cores = value.parse().ok().filter(|n| (1..=256).contains(n)).ok_or("expected a number in 1..=256")?,
         "l2" => target.l2_bytes = bytes(value).and_then(|n| u32::try_from(n).ok()).ok_or("expected bytes such as 512K or 1M")?,
@@ -97,6 +112,34 @@ fn apply(target: &mut Target, part: &str) -> Result<(), String> {
         _ => return Err("expected one of cores, l2, memory, dot".to_owned()),
     }
     Ok(())
+}
+
+/// A limit of a GPU; false if the key is none.
+fn apply_to_gpu(gpu: &mut Gpu, key: &str, value: &str) -> Result<bool, String> {
+    match key {
+        "lanes" => {
+            let fits = |n: &u32| (32..=1024).contains(n) && n.is_power_of_two();
+            gpu.lanes = value.parse().ok().filter(fits).ok_or("expected a power of two in 32..=1024")?;
+        }
+        "shared" => {
+            let small = |n| u32::try_from(n).ok().filter(|n| *n >= 1 << 10);
+            gpu.shared_bytes = bytes(value).and_then(small).ok_or("expected bytes such as 16K, at least 1K")?;
+        }
+        "buffers" => gpu.storage_buffers = value.parse().ok().filter(|n| (4..=32).contains(n)).ok_or("expected a number in 4..=32")?,
+        "binding" => gpu.binding_bytes = bytes(value).filter(|n| *n >= 1 << 10).ok_or("expected bytes such as 128M, at least 1K")?,
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// A feature of GPUs by its name.
+fn gpu_feature<'g>(gpu: &'g mut Gpu, name: &str) -> Result<&'g mut bool, String> {
+    match name {
+        "subgroups" => Ok(&mut gpu.subgroups),
+        "f16" => Ok(&mut gpu.f16),
+        "int_dot" => Ok(&mut gpu.int_dot),
+        _ => Err(format!("no feature of GPUs is called {name:?}; known are subgroups, f16, int_dot")),
+    }
 }
 
 fn known_feature(name: &str) -> Result<&'static str, String> {
@@ -114,6 +157,9 @@ fn dot_named(name: &str) -> Option<DotKind> {
 
 fn dot_of(target: &Target) -> DotKind {
     let has = |name: &str| target.features.contains(&name);
+    if let Some(gpu) = &target.gpu {
+        return if gpu.int_dot { DotKind::I8I8 } else { DotKind::None };
+    }
     if target.triple.starts_with("x86_64") {
         match (has("avx512vnni"), has("avx2")) {
             (true, _) => DotKind::U8I8,
@@ -214,16 +260,23 @@ mod tests {
         assert_eq!(spec.target.dot, DotKind::Pairs);
         assert_eq!(spec.text, "x86_64-avx512vnni,cores=4,l2=512K,memory=2G,-avx512vnni");
         assert_eq!(TargetSpec::parse("x86_64-avx2,dot=i8i8").expect("good").target.dot, DotKind::I8I8);
+        let spec = TargetSpec::parse("vulkan-generic,lanes=256,shared=32K,buffers=16,binding=1G,+int_dot,memory=4G").expect("good");
+        let gpu = spec.target.gpu.expect("a GPU");
+        assert_eq!((gpu.lanes, gpu.shared_bytes, gpu.storage_buffers, gpu.binding_bytes), (256, 32 << 10, 16, 1 << 30));
+        assert_eq!((gpu.int_dot, gpu.f16, spec.target.dot, spec.target.memory_budget), (true, false, DotKind::I8I8, 4 << 30));
     }
 
     #[test]
     fn faults_name_the_part_and_the_way_out() {
         let message = |text: &str| TargetSpec::parse(text).expect_err("bad").to_string();
-        assert!(message("iphone").contains("x86_64-avx2"));
+        assert!(message("iphone99").contains("x86_64-avx2"));
         assert!(message("x86_64-avx2,cores=none").contains("1..=256"));
         assert!(message("x86_64-avx2,+mmx").contains("avx512vnni"));
         assert!(message("x86_64-avx2,fast").contains("cores=N"));
         assert!(message("x86_64-avx2,dot=mmx").contains("pairs"));
+        assert!(message("vulkan-generic,+avx2").contains("subgroups"));
+        assert!(message("vulkan-generic,lanes=48").contains("power of two"));
+        assert!(message("x86_64-avx2,lanes=64").contains("expected one of"));
     }
 
     #[test]

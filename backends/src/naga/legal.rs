@@ -29,7 +29,7 @@ const MOST_TYPE: u64 = i32::MAX as u64;
 /// What is wrong, and what to do.
 type Finding = (String, &'static str);
 
-const GPU_TYPES: &str = "use vectors of 2 or 4 of f32, i32, u32, of 4, 8 or 16 bytes, of 2, 4 or 8 halves";
+const GPU_TYPES: &str = "use vectors of 2 or 4 of f32, i32, u32, of 4, 8 or 16 bytes, of 2 or 4 halves (8, if only moved)";
 const UNPACK: &str = "convert to 32-bit numbers, compute, convert back";
 const MEMORY: &str = "reduce in workgroup memory, or choose a target with subgroups";
 const LEGALIZE: &str = "legalize the module for this target first";
@@ -60,10 +60,8 @@ fn kernel_faults(kernel: &Kernel, gpu: &Gpu, found: &mut Vec<Unsupported>) {
     for finding in limits(kernel, gpu) {
         fault(None, finding);
     }
-    let halves = types::halves(kernel);
-    if halves == Halves::Native && !gpu.f16 {
-        fault(None, ("arithmetic on f16, or a single f16".into(), "convert pairs of f16 to f32, or choose a target with f16"));
-    }
+    // Where no fault is found with packed halves, the kernel holds them so.
+    let halves = if gpu.f16 { types::halves(kernel) } else { Halves::Packed };
     let no_form = |ty: Type| Form::of(ty, halves).is_none().then(|| (format!("the type {ty}"), GPU_TYPES));
     for (id, buffer) in kernel.buffers.iter() {
         for finding in no_form(buffer.elem).into_iter().chain(buffer_faults(buffer, gpu)) {

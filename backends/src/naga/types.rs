@@ -5,7 +5,7 @@
 //! in the lowest bits, as they lie in memory.
 
 use naga::{Handle, Span, TypeInner, UniqueArena, VectorSize};
-use slmc_ir::kernel::{Def, Expr, Kernel, Operand, Scalar, Stmt, Type};
+use slmc_ir::kernel::{BinaryOp, Def, Expr, Kernel, Operand, Scalar, Stmt, Type};
 
 /// How a kernel holds its `f16` vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub(super) fn halves(kernel: &Kernel) -> Halves {
     let is_half = |ty: Type| ty.scalar == Scalar::F16;
     let single = |ty: Type| is_half(ty) && ty.lanes == 1;
     let computes = |ty: Type, expr: &Expr| match expr {
-        Expr::Binary(_, Operand::Imm(_), Operand::Imm(_)) => false,
+        Expr::Binary(BinaryOp::Add, Operand::Imm(_), Operand::Imm(_)) => false,
         Expr::Unary(..) | Expr::Binary(..) | Expr::Fma(..) | Expr::Shuffle(..) => is_half(ty),
         Expr::Select(c, ..) => is_half(ty) && kernel.operand_type(*c).is_some_and(Type::is_vector),
         Expr::Cmp(_, a, _) | Expr::Extract(a, _) | Expr::Reduce(_, a) => kernel.operand_type(*a).is_some_and(is_half),

@@ -5,7 +5,7 @@ pub use crate::numbers::{Gen, numbers};
 use crate::{spirv, vulkan};
 use slmc_backends::{Artifact, EmitOptions};
 use slmc_ir::interp::kernel::{Compiled, Machine, Memory, Step};
-use slmc_ir::kernel::{Access, BufId, Builtin, CmpOp, Kernel, KernelBuilder, KernelModule, Scalar, StepBounds, Type, ValueId, verify_module};
+use slmc_ir::kernel::{Access, Builtin, CmpOp, Kernel, KernelBuilder, KernelModule, Scalar, StepBounds, Type, ValueId, verify_module};
 use slmc_ir::target::{Gpu, GpuApi, Target, known};
 
 /// What the step gives in every case.
@@ -196,10 +196,4 @@ fn interpret(case: &Case, subgroup: u32) -> Vec<Vec<u8>> {
     let mut machine = Machine::new(&code).with_subgroups(subgroup);
     machine.grid(&mut memory, &places, STEP, case.grid).unwrap_or_else(|fault| panic!("{fault}\n{}", case.kernel));
     buffers
-}
-
-/// The parameter of a name.
-pub fn param(kernel: &Kernel, name: &str) -> BufId {
-    let found = kernel.buffers.iter().find(|(_, b)| b.name == name);
-    found.unwrap_or_else(|| panic!("no buffer {name}")).0
 }

@@ -35,15 +35,25 @@ pub fn arithmetic() -> Vec<Case> {
                 if defined {
                     let ty = Type::vector(scalar, lanes);
                     let ulps = if op == BinaryOp::Div && scalar == Scalar::F32 { 3 } else { 0 };
-                    sheet.apply_within(ulps, &format!("{name}_{ty}"), &[(ty, Gen::Any), (ty, Gen::Any)], |b, v| {
+                    let right = if op == BinaryOp::Rem { Gen::NonZero } else { Gen::Any };
+                    sheet.apply_within(ulps, &format!("{name}_{ty}"), &[(ty, Gen::Any), (ty, right)], |b, v| {
                         let (left, right) = provable(b, op, v[0], v[1]);
                         b.binary(op, left, right)
                     });
                 }
             }
         }
-        let f32s = Type::vector(Scalar::F32, lanes);
-        sheet.apply(&format!("fma_{f32s}"), &[(f32s, Gen::Any); 3], |b, v| b.fma(v[0], v[1], v[2]));
+        let (f32s, ints) = (Type::vector(Scalar::F32, lanes), Type::vector(Scalar::I32, lanes));
+        // The least number over −1 is among these.
+        sheet.apply(&format!("div_negative_{ints}"), &[(ints, Gen::Any), (ints, Gen::Any)], |b, v| {
+            let divisor = b.min(v[1], -1i32);
+            b.div(v[0], divisor)
+        });
+        // Vulkan lets a device round the product of `fma`, so these products are exact.
+        sheet.apply(&format!("fma_{f32s}"), &[(ints, Gen::Small), (ints, Gen::Small), (f32s, Gen::Small)], |b, v| {
+            let (left, right) = (b.convert(v[0], Scalar::F32), b.convert(v[1], Scalar::F32));
+            b.fma(left, right, v[2])
+        });
         sheet.apply(&format!("apart_{f32s}"), &[(f32s, Gen::Small); 3], |b, v| {
             let product = b.mul(v[0], v[1]);
             b.add(product, v[2])
@@ -61,7 +71,7 @@ pub fn immediates() -> Vec<Case> {
             sheet.apply(&format!("add_{name}_{lanes}"), &[(floats, Gen::Small)], |b, v| b.add(v[0], x));
             sheet.apply(&format!("least_{name}_{lanes}"), &[(floats, Gen::Any)], |b, v| b.min(v[0], x));
         }
-        sheet.apply(&format!("fma_{lanes}"), &[(floats, Gen::Small)], |b, v| b.fma(v[0], 1.5f32, -0.25f32));
+        sheet.apply(&format!("fma_{lanes}"), &[(floats, Gen::Small)], |b, v| b.fma(v[0], 0.5f32, -0.25f32));
         for divisor in [-1i32, -7, 4, i32::MIN] {
             sheet.apply(&format!("div_{}{lanes}", divisor.unsigned_abs()), &[(ints, Gen::Any)], |b, v| b.div(v[0], divisor));
             sheet.apply(&format!("mul_{}{lanes}", divisor.unsigned_abs()), &[(ints, Gen::Any)], |b, v| b.mul(v[0], divisor));

@@ -4,9 +4,15 @@
 
 mod case;
 mod exprs;
+mod flow;
 #[path = "../numbers/mod.rs"]
 mod numbers;
+mod output;
+mod packed;
+mod random;
+mod refusals;
 mod spirv;
+mod tiles;
 mod vulkan;
 
 use case::check;
@@ -34,4 +40,40 @@ fn conversions() {
 #[test]
 fn moving_lanes() {
     check(false, &exprs::moves());
+}
+
+#[test]
+fn packed_bytes() {
+    check(false, &packed::bytes());
+}
+
+#[test]
+fn packed_halves() {
+    check(false, &packed::halves());
+    check(true, &packed::halves());
+}
+
+#[test]
+fn half_arithmetic() {
+    check(true, &packed::half_arithmetic());
+}
+
+#[test]
+fn dot_products() {
+    check(true, &packed::dots());
+}
+
+#[test]
+fn statements() {
+    check(false, &flow::statements());
+}
+
+#[test]
+fn workgroups() {
+    check(false, &tiles::workgroups());
+}
+
+#[test]
+fn subgroups() {
+    check(true, &tiles::subgroups());
 }

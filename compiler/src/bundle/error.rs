@@ -71,6 +71,12 @@ pub enum Fault {
         /// What this machine lacks.
         detail: String,
     },
+    /// There is nothing that could run it.
+    #[error("the bundle holds kernels and weights for {triple}, but no runtime: the slmc that compiled it had none for that system")]
+    NoRuntime {
+        /// Its triple.
+        triple: String,
+    },
     /// The code refers to the network.
     #[error("{path}: the code reaches the network by {symbols}")]
     Network {
@@ -175,7 +181,9 @@ impl BundleError {
             Self::Foreign { .. } => Some("remove it yourself, or give another -o"),
             Self::Write { .. } => Some("nothing was replaced; make room or choose another place with -o, then compile again"),
             Self::Faults { faults, .. } => faults.iter().find_map(|fault| match fault {
-                Fault::Machine { .. } => Some("compile the model for this machine: slmc compile MODEL --target host -o OUT.slm"),
+                Fault::Machine { .. } | Fault::NoRuntime { .. } => {
+                    Some("compile the model for this machine: slmc compile MODEL --target host -o OUT.slm")
+                }
                 Fault::Hash { .. } | Fault::Size { .. } | Fault::Missing { .. } | Fault::Unknown { .. } | Fault::Manifest { .. } => {
                     Some("copy the bundle again from where it came, or compile it again")
                 }

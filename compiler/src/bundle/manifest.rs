@@ -72,6 +72,31 @@ pub struct TargetInfo {
     pub features: Vec<String>,
     /// Code generator.
     pub backend: String,
+    /// The file with the runtime and, on CPUs, the kernels; none where the slmc that compiled had no runtime for the triple.
+    pub runtime: Option<String>,
+    /// What runs the kernels where that is not the CPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<GpuInfo>,
+}
+
+/// What a GPU must have to run a bundle's kernels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GpuInfo {
+    /// `vulkan` (1.1 or later) or `metal`.
+    pub api: String,
+    /// The file with the kernels.
+    pub kernels: String,
+    /// Features beyond the interface's own: `subgroups`, `f16`, `int_dot`.
+    pub features: Vec<String>,
+    /// Invocations of the largest workgroup.
+    pub invocations: u32,
+    /// Workgroup memory of the kernel that takes most, bytes.
+    pub workgroup_bytes: u64,
+    /// Buffers of the kernel that binds most.
+    pub storage_buffers: u32,
+    /// Bytes of the largest binding.
+    pub binding_bytes: u64,
 }
 
 /// How weights are stored.
@@ -153,6 +178,27 @@ pub struct Build {
     pub options: Vec<String>,
     /// Passes that ran, in order.
     pub passes: Vec<String>,
+}
+
+impl TargetInfo {
+    /// In words, what a device must have.
+    pub fn needs(&self) -> String {
+        let mut out = self.triple.clone();
+        if !self.features.is_empty() {
+            out.push_str(&format!(", CPU features {}", self.features.join(", ")));
+        }
+        if let Some(gpu) = &self.gpu {
+            let features = if gpu.features.is_empty() { "no optional feature".to_owned() } else { gpu.features.join(", ") };
+            out.push_str(&format!(
+                "; a {} GPU with {features}, workgroups of {} invocations and {} bytes, {} buffers of up to {} bytes",
+                gpu.api, gpu.invocations, gpu.workgroup_bytes, gpu.storage_buffers, gpu.binding_bytes
+            ));
+        }
+        if self.runtime.is_none() {
+            out.push_str("; the app brings the runtime");
+        }
+        out
+    }
 }
 
 impl FileEntry {

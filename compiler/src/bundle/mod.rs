@@ -1,13 +1,15 @@
 //! Bundles: the folder that a compile leaves and a device runs.
 //!
 //! [`manifest`] is what `manifest.json` says, [`read`] checks a folder against it before any of its code is loaded,
-//! [`stage`] puts a new folder in place in one step, [`plan_bin`] writes the plan for the stub, [`weights`] packs.
+//! [`stage`] puts a new folder in place in one step, [`plan_bin`] writes the plan for the stub, [`shaders`] describes the kernels of
+//! GPUs, [`weights`] packs.
 
 pub mod digest;
 mod error;
 pub mod manifest;
 pub mod plan_bin;
 pub mod read;
+pub mod shaders;
 pub mod stage;
 pub mod weights;
 
@@ -27,6 +29,12 @@ pub const WEIGHTS: &str = "weights.bin";
 pub const TOKENIZER: &str = "tokenizer.bin";
 /// Name of the code for ELF targets in a bundle.
 pub const CODE: &str = "model.so";
+/// Name of the kernels for Vulkan in a bundle.
+pub const KERNELS_SPV: &str = "kernels.spv";
+/// Name of the kernels for Metal in a bundle.
+pub const KERNELS_METAL: &str = "kernels.metal";
+/// The files that the stub maps and checks itself when it opens a bundle.
+pub const MAPPED: [&str; 4] = [WEIGHTS, TOKENIZER, KERNELS_SPV, KERNELS_METAL];
 /// Name of the C header in a bundle.
 pub const HEADER: &str = "include/slm.h";
 /// Name of the model card in a bundle.

@@ -1,20 +1,23 @@
 //! `plan.bin`: the plan in the stub's binary form, bound to code, files and manifest by their hashes.
 
 use slmc_ir::plan::{Binding, Dispatch, Extent, Plan};
-use slmc_runtime_stub::abi::{self, feature, file_kind, list, region};
+use slmc_runtime_stub::abi::{self, device_kind, dispatch_flag, feature, file_kind, list, region};
 use slmc_runtime_stub::plan_encode::{PlanParts, encode, encoded_bytes};
 use slmc_runtime_stub::wire::Wire as _;
 
 use super::manifest::{FileEntry, Manifest};
-use super::{BundleError, TOKENIZER, WEIGHTS};
+use super::shaders::{DeviceCode, feature_names};
+use super::{BundleError, KERNELS_METAL, KERNELS_SPV, TOKENIZER, WEIGHTS};
 
 /// What the plan says of the code it belongs to.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct CodeIdentity {
     /// SHA-256 that the code generator put into the code's header.
     pub code_id: [u8; 32],
-    /// Kernels in the code.
+    /// Kernels in the code, or shaders beside it.
     pub kernel_count: u32,
+    /// The shaders, on GPUs.
+    pub device: Option<DeviceCode>,
 }
 
 /// Bits of the ABI for feature names.
@@ -42,9 +45,9 @@ pub fn write(plan: &Plan, code: &CodeIdentity, manifest: &Manifest, page_bytes: 
     let features = feature_bits(&manifest.target.features).map_err(|names| bad(format!("no runtime check for CPU features {}", names.join(", "))))?;
     let mut bindings = Vec::new();
     let mut lists = [const { Vec::new() }; list::COUNT];
-    for (out, dispatches) in lists.iter_mut().zip([&plan.decode, &plan.prefill, &plan.head_one, &plan.head_many]) {
+    for (out, (_, dispatches)) in lists.iter_mut().zip(plan.lists()) {
         for dispatch in dispatches {
-            out.push(encode_dispatch(plan, dispatch, &mut bindings).map_err(bad)?);
+            out.push(encode_dispatch(plan, dispatch, code.device.is_some(), &mut bindings).map_err(bad)?);
         }
     }
     let kv_slots: Vec<abi::KvSlot> = plan
@@ -60,7 +63,9 @@ pub fn write(plan: &Plan, code: &CodeIdentity, manifest: &Manifest, page_bytes: 
         })
         .collect();
     let mut hashes = Vec::new();
-    let files = [(file_kind::WEIGHTS, WEIGHTS), (file_kind::TOKENIZER, TOKENIZER)].map(|(kind, path)| match manifest.file(path) {
+    let device = code.device.as_ref().map_or(device_kind::CPU, |device| device.kind);
+    let kinds = [file_kind::WEIGHTS, file_kind::TOKENIZER, file_kind::KERNELS];
+    let files = kinds.map(|kind| match file_of(kind, device).and_then(|path| manifest.file(path)) {
         None => abi::FileEntry::absent(kind),
         Some(file) => {
             let first_hash = hashes.len() as u32;
@@ -86,6 +91,9 @@ pub fn write(plan: &Plan, code: &CodeIdentity, manifest: &Manifest, page_bytes: 
         page_bytes,
         threads,
         kernel_count: code.kernel_count,
+        device,
+        device_features: code.device.as_ref().map_or(0, |device| device.features),
+        picked: plan.picked.map_or(abi::NO_PICK, |id| plan.arena[id].offset),
         arena_bytes: plan.arena_bytes,
         kv_bytes: plan.kv_bytes,
         weights_bytes: plan.weights_bytes,
@@ -95,13 +103,25 @@ pub fn write(plan: &Plan, code: &CodeIdentity, manifest: &Manifest, page_bytes: 
         ..abi::PlanHeader::EMPTY
     };
     let lists = lists.each_ref().map(Vec::as_slice);
-    let parts = PlanParts { header, lists, bindings: &bindings, kv_slots: &kv_slots, files: &files, hashes: &hashes, shaders: &[] };
+    let shaders = code.device.as_ref().map_or(&[][..], |device| &device.shaders);
+    let parts = PlanParts { header, lists, bindings: &bindings, kv_slots: &kv_slots, files: &files, hashes: &hashes, shaders };
     let mut out = vec![0; encoded_bytes(&parts)];
     encode(&parts, &mut out);
     Ok(out)
 }
 
-fn encode_dispatch(plan: &Plan, dispatch: &Dispatch, bindings: &mut Vec<abi::Binding>) -> Result<abi::Dispatch, String> {
+/// The file that an entry of a kind speaks of.
+fn file_of(kind: u32, device: u32) -> Option<&'static str> {
+    match (kind, device) {
+        (file_kind::WEIGHTS, _) => Some(WEIGHTS),
+        (file_kind::TOKENIZER, _) => Some(TOKENIZER),
+        (file_kind::KERNELS, device_kind::VULKAN) => Some(KERNELS_SPV),
+        (file_kind::KERNELS, device_kind::METAL) => Some(KERNELS_METAL),
+        _ => None,
+    }
+}
+
+fn encode_dispatch(plan: &Plan, dispatch: &Dispatch, gpu: bool, bindings: &mut Vec<abi::Binding>) -> Result<abi::Dispatch, String> {
     let first_binding = bindings.len() as u32;
     for binding in &dispatch.bindings {
         let (region, offset, len) = match *binding {
@@ -118,6 +138,9 @@ fn encode_dispatch(plan: &Plan, dispatch: &Dispatch, bindings: &mut Vec<abi::Bin
     for (out, extent) in grid.iter_mut().zip(&dispatch.grid) {
         *out = encode_extent(extent)?;
     }
+    if let Some(axis) = grid.iter().find(|extent| gpu && extent.max > abi::MAX_WORKGROUPS) {
+        return Err(format!("kernel {} has up to {} workgroups along an axis, devices take {}", dispatch.kernel, axis.max, abi::MAX_WORKGROUPS));
+    }
     let tiles: u64 = grid.iter().map(|extent| u64::from(extent.max)).product();
     if tiles > u64::from(abi::MAX_TILES) {
         return Err(format!("kernel {} has up to {tiles} tiles, the runtime takes {}", dispatch.kernel, abi::MAX_TILES));
@@ -126,7 +149,7 @@ fn encode_dispatch(plan: &Plan, dispatch: &Dispatch, bindings: &mut Vec<abi::Bin
         kernel: slmc_ir::arena::Id::index(dispatch.kernel) as u32,
         first_binding,
         binding_count: dispatch.bindings.len() as u32,
-        flags: 0,
+        flags: if dispatch.beside { dispatch_flag::BESIDE } else { 0 },
         grid,
     })
 }
@@ -147,7 +170,7 @@ fn name_field(name: &str) -> [u8; 64] {
     field
 }
 
-/// In what `plan.bin` and the manifest contradict each other: the identity, the hashes of weights and tokenizer, the sizes.
+/// In what `plan.bin` and the manifest contradict each other: the identity, the device, the hashes of mapped files, the sizes.
 pub fn disagreements(plan: &[u8], manifest: &Manifest) -> Vec<String> {
     if plan.len() < abi::PlanHeader::BYTES {
         return vec!["is too short to be a plan".to_owned()];
@@ -165,6 +188,12 @@ pub fn disagreements(plan: &[u8], manifest: &Manifest) -> Vec<String> {
     require(header.manifest_digest == manifest.identity().0, "belongs to another manifest");
     require((header.ctx, header.chunk) == (manifest.context, manifest.prefill_chunk), "has another context or chunk than the manifest");
     require(feature_bits(&manifest.target.features) == Ok(header.features), "needs other CPU features than the manifest says");
+    let (device, features) = match &manifest.target.gpu {
+        None => (device_kind::CPU, Vec::new()),
+        Some(gpu) if gpu.api == "metal" => (device_kind::METAL, gpu.features.clone()),
+        Some(gpu) => (device_kind::VULKAN, gpu.features.clone()),
+    };
+    require((header.device, feature_names(header.device_features)) == (device, features), "runs on another kind of device than the manifest says");
     let records = |section: &abi::Section, bytes: usize| {
         let start = usize::try_from(section.offset).ok()?;
         plan.get(start..start.checked_add((section.count as usize).checked_mul(bytes)?)?)
@@ -175,7 +204,7 @@ pub fn disagreements(plan: &[u8], manifest: &Manifest) -> Vec<String> {
     };
     let hashes: Vec<&[u8]> = hashes.chunks_exact(32).collect();
     for entry in files.chunks_exact(abi::FileEntry::BYTES).map(abi::FileEntry::get) {
-        let path = if entry.kind == file_kind::WEIGHTS { WEIGHTS } else { TOKENIZER };
+        let path = file_of(entry.kind, header.device).unwrap_or("file");
         let first = entry.first_hash as usize;
         let pieces = hashes.get(first..first.saturating_add(entry.hash_count as usize)).unwrap_or_default();
         let agrees = match manifest.file(path) {

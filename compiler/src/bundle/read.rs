@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use slmc_runtime_stub::abi::ABI_VERSION;
 
 use super::manifest::FileEntry;
-use super::{BundleError, CODE, Fault, MANIFEST, Manifest, PLAN, TOKENIZER, WEIGHTS, digest, plan_bin};
+use super::{BundleError, CODE, Fault, MANIFEST, MAPPED, Manifest, PLAN, WEIGHTS, digest, plan_bin};
 use crate::link;
 use crate::target::machine_lacks;
 
@@ -24,8 +24,8 @@ const MANIFEST_LIMIT: u64 = 64 << 20;
 pub enum Depth {
     /// Everything.
     Full,
-    /// Everything but the files that the stub itself checks when it opens the bundle: weights and tokenizer, for which the
-    /// plan's hashes are compared with the manifest's.
+    /// Everything but the files that the stub itself checks when it opens the bundle: weights, tokenizer and shaders, for
+    /// which the plan's hashes are compared with the manifest's.
     BeforeLoad,
 }
 
@@ -70,10 +70,10 @@ impl Bundle {
         let mut faults = Vec::new();
         self.check_listing(&mut faults);
         let hashed: Vec<&FileEntry> =
-            self.manifest.files.iter().filter(|file| depth == Depth::Full || !(file.path == WEIGHTS || file.path == TOKENIZER)).collect();
+            self.manifest.files.iter().filter(|file| depth == Depth::Full || !MAPPED.contains(&file.path.as_str())).collect();
         faults.extend(hashed.par_iter().flat_map_iter(|file| self.check_hash(file)).collect::<Vec<_>>());
         if depth == Depth::BeforeLoad {
-            for path in [WEIGHTS, TOKENIZER] {
+            for path in MAPPED {
                 if let Some(file) = self.manifest.file(path) {
                     faults.extend(self.check_size(file));
                 }
@@ -88,6 +88,9 @@ impl Bundle {
         let target = &self.manifest.target;
         if for_this_machine && let Some(detail) = machine_lacks(&target.triple, &target.features) {
             faults.push(Fault::Machine { target: target.name.clone(), triple: target.triple.clone(), detail });
+        }
+        if for_this_machine && target.runtime.is_none() {
+            faults.push(Fault::NoRuntime { triple: target.triple.clone() });
         }
         if faults.is_empty() { Ok(()) } else { Err(BundleError::Faults { path: self.dir.clone(), faults }) }
     }
@@ -106,10 +109,15 @@ impl Bundle {
                 faults.push(Fault::Manifest { detail: format!("{:?} is no path in a bundle, or is listed twice", file.path) });
             }
         }
-        for required in [CODE, PLAN, WEIGHTS] {
+        let target = &self.manifest.target;
+        let required = [Some(PLAN), Some(WEIGHTS), target.runtime.as_deref(), target.gpu.as_ref().map(|gpu| gpu.kernels.as_str())];
+        for required in required.into_iter().flatten() {
             if !known.contains(required) {
                 faults.push(Fault::Manifest { detail: format!("lists no {required}") });
             }
+        }
+        if target.runtime.as_deref().is_some_and(|runtime| runtime != CODE) {
+            faults.push(Fault::Manifest { detail: format!("names {:?} as the runtime; that is always {CODE}", target.runtime) });
         }
         self.find_unknown(&self.dir, "", &known, faults);
     }
@@ -171,16 +179,22 @@ impl Bundle {
             Err(e) => faults.push(Fault::Io { path: PLAN.to_owned(), detail: e.to_string() }),
             Ok(plan) => faults.extend(plan_bin::disagreements(&plan, &self.manifest).into_iter().map(|detail| Fault::Plan { detail })),
         }
-        let symbols = fs::read(self.dir.join(CODE)).map_err(|e| e.to_string());
+        let Some(code) = &self.manifest.target.runtime else {
+            if !self.manifest.privacy.undefined_symbols.is_empty() {
+                faults.push(Fault::Manifest { detail: "its privacy section speaks of code, but the bundle has none".to_owned() });
+            }
+            return;
+        };
+        let symbols = fs::read(self.dir.join(code)).map_err(|e| e.to_string());
         match symbols.and_then(|code| link::undefined_of_shared(&code).map_err(|e| e.to_string())) {
-            Err(detail) => faults.push(Fault::Io { path: CODE.to_owned(), detail }),
+            Err(detail) => faults.push(Fault::Io { path: code.clone(), detail }),
             Ok(report) => {
                 let network: Vec<&str> = report.undefined.iter().map(String::as_str).filter(|s| link::libc_table::reaches_network(s)).collect();
                 if !network.is_empty() {
-                    faults.push(Fault::Network { path: CODE.to_owned(), symbols: network.join(", ") });
+                    faults.push(Fault::Network { path: code.clone(), symbols: network.join(", ") });
                 }
                 if report.undefined != self.manifest.privacy.undefined_symbols {
-                    faults.push(Fault::Manifest { detail: "its privacy section is not what model.so says".to_owned() });
+                    faults.push(Fault::Manifest { detail: format!("its privacy section is not what {code} says") });
                 }
             }
         }

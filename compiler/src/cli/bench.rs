@@ -7,6 +7,7 @@ use serde::Serialize;
 use slmc::bundle::Manifest;
 use slmc::engine::Engine;
 
+use super::device::DeviceArgs;
 use super::opened::Opened;
 use crate::report::{Failure, say, say_json};
 
@@ -24,9 +25,8 @@ pub struct Args {
     /// Repetitions of each test
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     reps: u32,
-    /// Threads [default: as compiled]
-    #[arg(long, value_name = "N")]
-    threads: Option<u32>,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// An array with llama-bench's keys on standard output
     #[arg(long)]
     json: bool,
@@ -41,6 +41,7 @@ struct Row {
     model_size: u64,
     model_n_params: u64,
     backends: String,
+    devices: String,
     n_batch: u32,
     n_ubatch: u32,
     n_threads: u32,
@@ -59,7 +60,7 @@ struct Row {
 
 /// Measures.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let mut opened = Opened::open(&args.bundle, args.threads)?;
+    let mut opened = Opened::open(&args.bundle, &args.device)?;
     opened.check_room(args.pp.max(args.tg) as usize)?;
     let mut rows = Vec::new();
     for (prompt, generate) in [(args.pp, 0), (0, args.tg)] {
@@ -72,7 +73,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         say_json(&rows);
     } else {
         say(table(&rows));
-        say(format_args!("\nbuild: {} ({})", opened.bundle.manifest.build.compiler, opened.bundle.manifest.target.name));
+        let on = if opened.bundle.manifest.target.gpu.is_some() { format!(" on {}", opened.engine.device_name()) } else { String::new() };
+        say(format_args!("\nbuild: {} ({}){on}", opened.bundle.manifest.build.compiler, opened.bundle.manifest.target.name));
     }
     Ok(())
 }
@@ -114,7 +116,8 @@ fn row(args: &Args, opened: &Opened, prompt: u32, generate: u32, samples_ns: Vec
         model_type: model_type(&opened.bundle.manifest),
         model_size: info.weights_bytes,
         model_n_params: info.parameters,
-        backends: "CPU".to_owned(),
+        backends: backends(&opened.bundle.manifest),
+        devices: opened.engine.device_name().to_owned(),
         n_batch: info.chunk,
         n_ubatch: info.chunk,
         n_threads: info.threads,
@@ -129,6 +132,15 @@ fn row(args: &Args, opened: &Opened, prompt: u32, generate: u32, samples_ns: Vec
         stddev_ts,
         samples_ns,
         samples_ts,
+    }
+}
+
+/// What runs the kernels, as llama-bench names it.
+fn backends(manifest: &Manifest) -> String {
+    match &manifest.target.gpu {
+        None => "CPU".to_owned(),
+        Some(gpu) if gpu.api == "metal" => "Metal".to_owned(),
+        Some(_) => "Vulkan".to_owned(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::device::DeviceArgs;
 #[cfg(not(feature = "reference"))]
 use crate::report::Failure;
 
@@ -25,15 +26,14 @@ pub struct Args {
     /// Also show, layer by layer, what the bundle's formats change in the hidden states
     #[arg(long)]
     layers: bool,
-    /// Threads of the bundle [default: as compiled]
-    #[arg(long, value_name = "N")]
-    threads: Option<u32>,
+    #[command(flatten)]
+    device: DeviceArgs,
 }
 
 /// Compares.
 #[cfg(not(feature = "reference"))]
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let Args { bundle, reference, text: _, tokens: _, greedy: _, layers: _, threads: _ } = args;
+    let Args { bundle, reference, text: _, tokens: _, greedy: _, layers: _, device: _ } = args;
     let message = format!("cannot compare {} with {}: this slmc was built without the reference executor", bundle.display(), reference.display());
     Err(Failure::new(message).hint("build it with: cargo build --release -p slmc --features reference"))
 }
@@ -66,7 +66,7 @@ mod with_reference {
 
     /// Compares.
     pub fn run(args: &Args) -> Result<(), Failure> {
-        let mut opened = Opened::open(&args.bundle, args.threads)?;
+        let mut opened = Opened::open(&args.bundle, &args.device)?;
         let context = opened.engine.info().context as usize;
         let vocab = opened.engine.info().vocab as usize;
         let questions = questions(args, &mut opened.engine, context, vocab as u32)?;

@@ -64,7 +64,7 @@ fn bundle_rows(path: &Path, bundle: &Bundle) -> Vec<Vec<String>> {
         row("bundle", format!("{} ({})", path.display(), human(bundle.bytes()))),
         row("model", format!("{}, {}, {} parameters", model.name, model.architecture, model.parameters)),
         row("licence", model.licence.clone().unwrap_or_else(|| "not stated".to_owned())),
-        row("target", format!("{} ({}; {})", target.name, target.triple, target.features.join(", "))),
+        row("target", format!("{} ({})", target.name, target.needs())),
         row("weights", format!("{}, {} bits per weight", quantization.scheme, quantization.bits_per_weight)),
         row("KV cache", format!("{}, {} a token", quantization.kv, human(memory.kv_per_token))),
         row("context", format!("{} tokens, steps of {}", bundle.manifest.context, bundle.manifest.prefill_chunk)),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use slmc::engine::Engine;
 
+use super::device::DeviceArgs;
 use super::input;
 use super::opened::Opened;
 use crate::report::{Failure, note};
@@ -30,9 +31,8 @@ pub struct Args {
     /// Tokens of one step [default: as compiled]
     #[arg(long, value_name = "C")]
     chunk: Option<u32>,
-    /// Threads [default: as compiled]
-    #[arg(long, value_name = "N")]
-    threads: Option<u32>,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Say nothing but errors
     #[arg(short, long)]
     quiet: bool,
@@ -41,7 +41,7 @@ pub struct Args {
 /// Computes logits.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let ids = input::ids(&args.tokens)?;
-    let mut opened = Opened::open(&args.bundle, args.threads)?;
+    let mut opened = Opened::open(&args.bundle, &args.device)?;
     opened.check_room(ids.len() + args.greedy.saturating_sub(1))?;
     let engine = &mut opened.engine;
     let vocab = engine.info().vocab;

@@ -3,6 +3,7 @@
 mod bench;
 mod check;
 mod compile;
+mod device;
 mod input;
 mod inspect;
 mod logits;
@@ -45,7 +46,7 @@ pub enum Command {
     Verify(verify::Args),
     /// Say what is in a bundle or a checkpoint
     Inspect(inspect::Args),
-    /// List the devices there are
+    /// List the kinds of device there are to compile for
     Targets(targets::Args),
     /// List the passes and phases of a compile
     Passes(passes::Args),

@@ -7,6 +7,7 @@ use slmc::bundle::{Bundle, Depth};
 use slmc::engine::{Engine, EngineError, EngineOptions};
 use slmc_runtime_stub::fault::Code;
 
+use super::device::DeviceArgs;
 use crate::report::Failure;
 
 /// A bundle that was checked, and its code, loaded.
@@ -19,10 +20,11 @@ pub struct Opened {
 
 impl Opened {
     /// Checks everything but weights and tokenizer, then lets the stub check these and opens a session.
-    pub fn open(dir: &Path, threads: Option<u32>) -> Result<Self, Failure> {
+    pub fn open(dir: &Path, args: &DeviceArgs) -> Result<Self, Failure> {
         let bundle = Bundle::open(dir)?;
         bundle.verify(Depth::BeforeLoad, true)?;
-        let options = EngineOptions { threads: threads.unwrap_or(0), cache_dir: stamp_folder(), ..EngineOptions::default() };
+        let device = args.number(&bundle.manifest)?;
+        let options = EngineOptions { threads: args.threads.unwrap_or(0), cache_dir: stamp_folder(), device, ..EngineOptions::default() };
         let engine = Engine::open(dir, &options)?;
         Ok(Self { bundle, engine })
     }
@@ -41,8 +43,11 @@ impl Opened {
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
         let is_too_long = error.is(Code::Buffer) || error.is(Code::ContextFull);
+        let is_device = error.is(Code::Device);
         let failure = Self::new(error);
-        if is_too_long {
+        if is_device {
+            failure.hint("`slmc devices` says what there is; `--device vulkan:N` takes another one, `slmc compile --target` another kind")
+        } else if is_too_long {
             failure.hint("the text is longer than the bundle's context holds: give less, or compile with a larger --ctx")
         } else {
             failure

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use slmc::engine::{End, GenerateOptions, GeneratedInfo, NO_TOKEN, TokenizeOptions};
 
+use super::device::DeviceArgs;
 use super::opened::Opened;
 use super::{input, sampling};
 use crate::report::{Failure, note, put, say, say_json};
@@ -32,9 +33,8 @@ pub struct Args {
     system: Option<String>,
     #[command(flatten)]
     sampling: sampling::SamplingArgs,
-    /// Threads [default: as compiled]
-    #[arg(long, value_name = "N")]
-    threads: Option<u32>,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// No timings on standard error
     #[arg(short, long)]
     quiet: bool,
@@ -64,7 +64,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     let chat = args.messages.as_deref().map(input::messages).transpose()?;
     let ids = args.tokens.as_deref().map(input::ids).transpose()?;
-    let mut opened = Opened::open(&args.bundle, args.threads)?;
+    let mut opened = Opened::open(&args.bundle, &args.device)?;
     let options = args.sampling.options();
     if !is_one_answer {
         return converse(args, &mut opened, &options);

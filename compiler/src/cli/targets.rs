@@ -26,7 +26,22 @@ struct TargetJson {
     page_bytes: u32,
     l2_bytes: u32,
     memory_budget: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gpu: Option<GpuJson>,
     is_host: bool,
+}
+
+#[derive(Serialize)]
+struct GpuJson {
+    api: &'static str,
+    lanes: u32,
+    shared_bytes: u32,
+    storage_buffers: u32,
+    binding_bytes: u64,
+    offset_align: u32,
+    subgroups: bool,
+    f16: bool,
+    int_dot: bool,
 }
 
 /// Lists targets.
@@ -57,6 +72,17 @@ fn json(target: &Target, host: Option<&str>) -> TargetJson {
         page_bytes: target.page_bytes,
         l2_bytes: target.l2_bytes,
         memory_budget: target.memory_budget,
+        gpu: target.gpu.as_ref().map(|gpu| GpuJson {
+            api: gpu.api.name(),
+            lanes: gpu.lanes,
+            shared_bytes: gpu.shared_bytes,
+            storage_buffers: gpu.storage_buffers,
+            binding_bytes: gpu.binding_bytes,
+            offset_align: gpu.offset_align,
+            subgroups: gpu.subgroups,
+            f16: gpu.f16,
+            int_dot: gpu.int_dot,
+        }),
         is_host: host == Some(target.name),
     }
 }

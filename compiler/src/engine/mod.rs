@@ -41,6 +41,8 @@ pub struct EngineOptions {
     pub verify_always: bool,
     /// Fail without a cache folder instead of hashing.
     pub refuse_uncached: bool,
+    /// Which of the devices that run the bundle, as `slmc devices` numbers them; none = the best one.
+    pub device: Option<u8>,
 }
 
 /// Which special tokens of a text are tokens, and whether the model's frame goes around it.
@@ -104,6 +106,9 @@ impl Engine {
         if options.refuse_uncached {
             flags |= model::REFUSE_UNCACHED;
         }
+        if let Some(number) = options.device {
+            flags |= (u32::from(number) + 1) << model::DEVICE_SHIFT;
+        }
         let mut shared = Shared { functions, model: ptr::null_mut(), session: ptr::null_mut() };
         let cache = cache.as_ref().map_or(ptr::null(), |dir| dir.as_ptr());
         check("slm_open", |error| {
@@ -133,6 +138,12 @@ impl Engine {
     pub fn name(&self) -> &str {
         let end = self.info.name.iter().position(|&b| b == 0).unwrap_or(0);
         std::str::from_utf8(&self.info.name[..end]).unwrap_or("")
+    }
+
+    /// The name of the device that runs the kernels.
+    pub fn device_name(&self) -> &str {
+        let end = self.info.device_name.iter().position(|&b| b == 0).unwrap_or(0);
+        std::str::from_utf8(&self.info.device_name[..end]).unwrap_or("")
     }
 
     /// For other threads.

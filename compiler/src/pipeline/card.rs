@@ -21,7 +21,7 @@ pub(super) fn model_card(manifest: &Manifest) -> String {
     };
     row("licence", model.licence.as_deref().unwrap_or("not stated by the checkpoint"));
     row("source digest", &model.source_digest.to_string());
-    row("runs on", &format!("{}, CPU features {}", manifest.target.triple, manifest.target.features.join(", ")));
+    row("runs on", &manifest.target.needs());
     row("context", &format!("{} tokens", manifest.context));
     row("weights", &format!("{}, {} bits per weight", manifest.quantization.scheme, manifest.quantization.bits_per_weight));
     row("formats", &formats(&manifest.quantization.tensors));

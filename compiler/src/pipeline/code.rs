@@ -1,7 +1,7 @@
-//! From kernels to a shared object: the code generator, the stub for the triple, the linker.
+//! From kernels to code: the code generator, the stub for the triple, the linker; on GPUs, shaders beside the linked stub.
 
 use sha2::{Digest as _, Sha256};
-use slmc_backends::{Backend, EmitOptions};
+use slmc_backends::{Backend, EmitOptions, Shaders};
 use slmc_ir::diag::Verified;
 use slmc_ir::kernel::KernelModule;
 use slmc_runtime_stub::abi::{ABI_VERSION, CODE_MAGIC, CodeHeader};
@@ -9,7 +9,7 @@ use slmc_runtime_stub::wire::Wire as _;
 
 use super::{CompileError, CompileOptions};
 use crate::bundle::plan_bin::{CodeIdentity, feature_bits};
-use crate::bundle::{BundleError, CODE};
+use crate::bundle::{BundleError, CODE, shaders};
 use crate::link::{self, CodeObject, LinkError, LinkRequest, Linked, Linker};
 use crate::stub;
 
@@ -18,15 +18,21 @@ pub(super) struct Emitted {
     objects: Vec<slmc_backends::ObjectFile>,
     /// Assembly text, where asked for.
     pub(super) listing: Option<String>,
+    /// The kernels of a GPU.
+    pub(super) shaders: Option<Shaders>,
     /// What ties plan and code together.
     pub(super) identity: CodeIdentity,
 }
 
-/// The code generator that was asked for, or the first of this build.
+/// The code generator for GPUs.
+const GPU_BACKEND: &str = "naga";
+
+/// The code generator that was asked for, or the first of this build for the target's kind of device.
 pub(super) fn backend(options: &CompileOptions) -> Result<&'static dyn Backend, CompileError> {
     match &options.backend {
         Some(name) => Ok(slmc_backends::lookup(name)?),
-        None => slmc_backends::all().into_iter().next().ok_or(CompileError::NoBackend),
+        None if options.target.target.gpu.is_some() => Ok(slmc_backends::lookup(GPU_BACKEND)?),
+        None => slmc_backends::all().into_iter().find(|b| b.name() != GPU_BACKEND).ok_or(CompileError::NoBackend),
     }
 }
 
@@ -39,19 +45,20 @@ pub(super) fn emit(
     let target = &options.target.target;
     let features = feature_bits(&target.features)
         .map_err(|names| BundleError::Plan { detail: format!("no runtime check for CPU features {}", names.join(", ")) })?;
-    let identity = CodeIdentity { code_id: code_id(backend, &kernels, options), kernel_count: kernels.kernels.len() as u32 };
-    let code_header = CodeHeader {
-        magic: CODE_MAGIC,
-        abi_version: ABI_VERSION,
-        kernel_count: identity.kernel_count,
-        features,
-        code_id: identity.code_id,
-        reserved: 0,
-    };
+    let code_id = code_id(backend, &kernels, options);
+    let kernel_count = kernels.kernels.len() as u32;
+    let linked_kernels = if target.gpu.is_some() { 0 } else { kernel_count };
+    let code_header = CodeHeader { magic: CODE_MAGIC, abi_version: ABI_VERSION, kernel_count: linked_kernels, features, code_id, reserved: 0 };
     let mut header = vec![0; CodeHeader::BYTES];
     code_header.put(&mut header);
+    let module: &KernelModule = &kernels;
     let artifact = backend.emit(kernels, target, &EmitOptions { header, threads: rayon::current_num_threads(), listing })?;
-    Ok(Emitted { objects: artifact.objects, listing: artifact.listing, identity })
+    let device = match (&artifact.shaders, &target.gpu) {
+        (Some(shaders), Some(gpu)) => Some(shaders::describe(module, shaders, gpu).map_err(|detail| BundleError::Plan { detail })?),
+        _ => None,
+    };
+    let identity = CodeIdentity { code_id, kernel_count, device };
+    Ok(Emitted { objects: artifact.objects, listing: artifact.listing, shaders: artifact.shaders, identity })
 }
 
 /// Everything the code generator makes code from: kernels, target, back end, and the version of slmc.
@@ -65,12 +72,17 @@ fn code_id(backend: &dyn Backend, kernels: &KernelModule, options: &CompileOptio
     hash.finalize().into()
 }
 
-/// Links generated code with the stub; also returns the linker's version line.
-pub(super) fn link(emitted: &Emitted, options: &CompileOptions) -> Result<(Linked, String), CompileError> {
+/// Links generated code with the stub; also returns the linker's version line. `None` for a GPU whose system has no stub in
+/// this build: its kernels need none to be compiled.
+pub(super) fn link(emitted: &Emitted, options: &CompileOptions) -> Result<Option<(Linked, String)>, CompileError> {
     let target = &options.target.target;
+    let Some(stub) = stub::object(target.triple) else {
+        if emitted.shaders.is_some() {
+            return Ok(None);
+        }
+        return Err(CompileError::NoStub { triple: target.triple.to_owned(), have: stub::triples().collect::<Vec<_>>().join(", ") });
+    };
     let linker = Linker::find(options.linker.as_deref())?;
-    let stub = stub::object(target.triple)
-        .ok_or_else(|| CompileError::NoStub { triple: target.triple.to_owned(), have: stub::triples().collect::<Vec<_>>().join(", ") })?;
     let mut objects: Vec<CodeObject<'_>> = emitted.objects.iter().map(|object| CodeObject { name: &object.name, bytes: &object.bytes }).collect();
     objects.push(CodeObject { name: "stub", bytes: stub });
     let request = LinkRequest { triple: target.triple, page_bytes: target.page_bytes, soname: CODE, exports: &["slm_*"] };
@@ -79,5 +91,5 @@ pub(super) fn link(emitted: &Emitted, options: &CompileOptions) -> Result<(Linke
     if !network.is_empty() {
         return Err(LinkError::Forbidden { names: network }.into());
     }
-    Ok((linked, linker.version()?))
+    Ok(Some((linked, linker.version()?)))
 }

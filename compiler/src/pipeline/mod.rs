@@ -104,18 +104,22 @@ fn compile_here(options: &CompileOptions, progress: &dyn Progress) -> Result<Out
     let backend = backend.ok_or_else(|| CompileError::Threads { threads: 0, detail: "no back end was chosen".to_owned() })?;
     let emitted = timer.run("codegen", None, |_| code::emit(backend, verified, options, dumper.is_on()))?;
     if let Some(listing) = &emitted.listing {
-        dumper.file("codegen", "s", listing)?;
+        dumper.file("codegen", if emitted.shaders.is_some() { "wgsl" } else { "s" }, listing)?;
     }
     if stop == Some("codegen") {
         return stopped(timer, "codegen", &warnings);
     }
-    let (linked, linker) = timer.run("link", None, |_| code::link(&emitted, options))?;
+    let linked = timer.run("link", None, |_| code::link(&emitted, options))?;
+    if linked.is_none() {
+        warnings.push(no_runtime(options.target.target.triple));
+    }
     if stop == Some("link") {
         return stopped(timer, "link", &warnings);
     }
 
     let tokenizer = timer.run("tokenizer", None, |_| compile_tokenizer(options, plan.vocab, &mut warnings))?;
-    let memory = MemoryPlan::of(&plan, linked.bytes.len() as u64, tokenizer.as_ref().map_or(0, |t| t.bytes().len() as u64));
+    let code_bytes = linked.as_ref().map_or(0, |(linked, _)| linked.bytes.len()) + emitted.shaders.as_ref().map_or(0, |s| s.bytes.len());
+    let memory = MemoryPlan::of(&plan, code_bytes as u64, tokenizer.as_ref().map_or(0, |t| t.bytes().len() as u64));
     memory.check(&options.target.target)?;
     let stage = Stage::begin(&options.output, options.force)?;
     let weights = timer.run("pack", Some(plan.weights_bytes), |tick| pack::weights(&stage, &imported, &plan, tick))?;
@@ -125,8 +129,8 @@ fn compile_here(options: &CompileOptions, progress: &dyn Progress) -> Result<Out
         plan: &plan,
         identity: &emitted.identity,
         backend: backend.name(),
-        linked: &linked,
-        linker: &linker,
+        linked: linked.as_ref(),
+        shaders: emitted.shaders.as_ref(),
         tokenizer: tokenizer.as_ref(),
         weights: &weights,
         memory: &memory,
@@ -134,6 +138,14 @@ fn compile_here(options: &CompileOptions, progress: &dyn Progress) -> Result<Out
     };
     let manifest = timer.run("write", None, |_| write::bundle(stage, &parts))?;
     Ok(Outcome::Written(Box::new(CompileReport::new(options, manifest, memory, timer.finish(), warnings))))
+}
+
+/// What a bundle of kernels alone lacks, and how to get it.
+fn no_runtime(triple: &str) -> String {
+    format!(
+        "the bundle has no runtime: this build of slmc has none for {triple}; it holds kernels, plan and weights for an app that brings its own \
+         (add the target to the Rust toolchain that builds slmc to get one where slmc supports it)"
+    )
 }
 
 /// The witness without which no code is generated.

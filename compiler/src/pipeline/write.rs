@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use slmc_backends::Shaders;
 use slmc_ir::graph::{Dim, Op};
 use slmc_ir::plan::Plan;
 use slmc_passes::manager::PassSpec;
@@ -14,7 +15,7 @@ use super::{CompileError, CompileOptions, MemoryPlan};
 use crate::bundle::digest::{FileDigest, FileHasher};
 use crate::bundle::manifest::{Build, FORMAT_VERSION, FileEntry, Model, Privacy, Quantization, TargetInfo, TensorFormat};
 use crate::bundle::plan_bin::{self, CodeIdentity};
-use crate::bundle::{BundleError, CARD, CODE, Digest, GOLDEN, HEADER, MANIFEST, Manifest, PLAN, Stage, TOKENIZER, WEIGHTS};
+use crate::bundle::{BundleError, CARD, CODE, Digest, GOLDEN, HEADER, MANIFEST, Manifest, PLAN, Stage, TOKENIZER, WEIGHTS, shaders};
 use crate::import::Imported;
 use crate::link::Linked;
 use crate::stub;
@@ -30,8 +31,9 @@ pub(super) struct Parts<'a> {
     pub(super) plan: &'a Plan,
     pub(super) identity: &'a CodeIdentity,
     pub(super) backend: &'a str,
-    pub(super) linked: &'a Linked,
-    pub(super) linker: &'a str,
+    /// Runtime and, on CPUs, kernels, with the linker's version line; none where there is no runtime.
+    pub(super) linked: Option<&'a (Linked, String)>,
+    pub(super) shaders: Option<&'a Shaders>,
     pub(super) tokenizer: Option<&'a CompiledTokenizer>,
     pub(super) weights: &'a FileDigest,
     pub(super) memory: &'a MemoryPlan,
@@ -46,7 +48,12 @@ pub(super) fn bundle(stage: Stage, parts: &Parts<'_>) -> Result<Manifest, Compil
         manifest.files.push(FileEntry::new(path, &digest_of(bytes), chunked));
         Ok(())
     };
-    put(CODE, &parts.linked.bytes, false)?;
+    if let Some((linked, _)) = parts.linked {
+        put(CODE, &linked.bytes, false)?;
+    }
+    if let Some(shaders) = parts.shaders {
+        put(shaders.file, &shaders.bytes, true)?;
+    }
     if let Some(tokenizer) = parts.tokenizer {
         put(TOKENIZER, tokenizer.bytes(), true)?;
     }
@@ -95,6 +102,11 @@ fn manifest(parts: &Parts<'_>) -> Manifest {
             cpu: target.cpu.to_owned(),
             features: target.features.iter().map(|&feature| feature.to_owned()).collect(),
             backend: parts.backend.to_owned(),
+            runtime: parts.linked.map(|_| CODE.to_owned()),
+            gpu: match (&target.gpu, &parts.identity.device, parts.shaders) {
+                (Some(gpu), Some(device), Some(shaders)) => Some(shaders::requirements(device, plan, gpu, shaders.file)),
+                _ => None,
+            },
         },
         minimum_runtime: ABI_VERSION,
         quantization: Quantization {
@@ -107,10 +119,13 @@ fn manifest(parts: &Parts<'_>) -> Manifest {
         context: plan.ctx,
         prefill_chunk: plan.chunk,
         files: Vec::new(),
-        privacy: Privacy { undefined_symbols: parts.linked.symbols.undefined.clone(), network_symbols: Vec::new() },
+        privacy: Privacy {
+            undefined_symbols: parts.linked.map_or_else(Vec::new, |(linked, _)| linked.symbols.undefined.clone()),
+            network_symbols: Vec::new(),
+        },
         build: Build {
             compiler: format!("slmc {}", env!("CARGO_PKG_VERSION")),
-            linker: parts.linker.to_owned(),
+            linker: parts.linked.map_or_else(|| "none".to_owned(), |(_, version)| version.clone()),
             options: options.recorded(),
             passes: parts.passes.iter().map(ToString::to_string).collect(),
         },

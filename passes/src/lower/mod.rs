@@ -2,13 +2,35 @@
 //!
 //! Lowering asks the [`Target`]'s data only; it knows no code generator. It makes each distinct kernel once: kernels are
 //! named by everything that shapes them, so equal names are equal kernels.
+//!
+//! `groups/` says what each group computes, where its operands lie and which weights it packs; the schedules of a target
+//! kind, `cpu/` and `gpu/`, make the kernels through [`emit::Emit`].
+//!
+//! Per layer of a Llama-like model: q/k/v projection with rotation and cache writes, attention, output projection with
+//! residual and next norm, gate/up projection with activation, down projection with residual and next norm.
 
+pub mod activation;
+pub mod codes;
+mod context;
 pub mod cpu;
+pub mod emit;
+mod faults;
+pub mod gate;
+pub mod gpu;
+mod groups;
+pub mod heads;
+pub mod launch;
 
 use slmc_ir::graph::Graph;
 use slmc_ir::kernel::KernelModule;
 use slmc_ir::plan::{Plan, Program};
 use slmc_ir::target::Target;
+
+use context::Lowering;
+use cpu::Cpu;
+use emit::Emit;
+use gpu::Gpu;
+use launch::Phase;
 
 /// What lowering yields.
 #[derive(Debug, Clone)]
@@ -36,10 +58,28 @@ pub enum LowerError {
     Bug(String),
 }
 
-/// Lowers a fused graph for a CPU target.
+/// Lowers a fused graph for a target.
 ///
 /// # Errors
 /// [`LowerError::Unsupported`] names every group that has no schedule.
 pub fn lower(graph: &Graph, target: &Target) -> Result<Lowered, LowerError> {
-    cpu::lower(graph, target)
+    match &target.gpu {
+        None => lower_by(graph, target, &Cpu::new(target)),
+        Some(gpu) => lower_by(graph, target, &Gpu::new(gpu)),
+    }
+}
+
+fn lower_by(graph: &Graph, target: &Target, emit: &dyn Emit) -> Result<Lowered, LowerError> {
+    let mut cx = Lowering::new(graph, target, emit)?;
+    cx.plan.decode = cx.body(Phase::Decode);
+    cx.plan.head_one = cx.head(Phase::HeadOne);
+    cx.plan.prefill = cx.body(Phase::Prefill);
+    cx.plan.head_many = cx.head(Phase::HeadMany);
+    cx.pick();
+    cx.check_bindings();
+    if !cx.faults.is_empty() {
+        return Err(LowerError::Unsupported(cx.faults.into_sentences()));
+    }
+    cx.place_weights();
+    Ok(Lowered { kernels: cx.kernels, plan: cx.plan })
 }

@@ -8,3 +8,5 @@ pub mod memory;
 #[cfg(feature = "metal")]
 pub mod metal;
 pub mod unix;
+#[cfg(feature = "vulkan")]
+pub mod vulkan;

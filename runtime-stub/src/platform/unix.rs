@@ -27,6 +27,7 @@ pub mod os {
     pub const EINTR: i32 = 4;
     pub const ENOENT: i32 = 2;
     pub const MADV_WILLNEED: i32 = 3;
+    pub const RTLD_NOW: i32 = 2;
     /// Byte offsets in `struct stat` of x86-64 and aarch64: device, inode, size, seconds and nanoseconds of mtime.
     pub const STAT: [usize; 5] = [0, 8, 48, 88, 96];
     /// First argument of `__fxstat`.
@@ -79,6 +80,10 @@ unsafe extern "C" {
     fn __fxstat(version: c_int, fd: c_int, stat: *mut [u64; 32]) -> c_int;
     #[cfg(not(target_env = "gnu"))]
     fn fstat(fd: c_int, stat: *mut [u64; 32]) -> c_int;
+    #[cfg(feature = "vulkan")]
+    fn dlopen(name: *const c_char, flags: c_int) -> *mut c_void;
+    #[cfg(feature = "vulkan")]
+    fn dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void;
     #[cfg(all(feature = "object", panic = "abort"))]
     fn abort() -> !;
 }
@@ -271,6 +276,28 @@ pub(super) unsafe fn unmap(at: *mut u8, len: usize) {
 pub(super) unsafe fn read_ahead(at: *mut u8, len: usize) {
     // SAFETY: the caller's promise; the advice changes no contents.
     unsafe { madvise(at.cast(), len, os::MADV_WILLNEED) };
+}
+
+/// A shared library of the system, loaded until the process ends.
+#[cfg(feature = "vulkan")]
+pub struct Library {
+    handle: *mut c_void,
+}
+
+#[cfg(feature = "vulkan")]
+impl Library {
+    /// Loads it by name with all it needs.
+    pub fn open(name: &CStr) -> Option<Self> {
+        // SAFETY: the name ends with a zero. Initializers of the library run, as for any library of the system.
+        let handle = unsafe { dlopen(name.as_ptr(), os::RTLD_NOW) };
+        if handle.is_null() { None } else { Some(Self { handle }) }
+    }
+
+    /// The address of a symbol; null if there is none.
+    pub fn symbol(&self, name: &CStr) -> *const c_void {
+        // SAFETY: a live library and a name that ends with a zero.
+        unsafe { dlsym(self.handle, name.as_ptr()) }
+    }
 }
 
 /// A running thread.

@@ -1,14 +1,11 @@
 //! Activations between kernels: how rows that feed a `linear` lie in the arena, and the code that writes them.
 //!
 //! Rows are f32, or a8g32: values i8 [T, K], scales f32 [T, K/32] and start values i32 [T, K/32], `−8·Σa` of each group.
-//!
-//! A norm is split: its producer stores `x · weight` and, per 32 features, the sum of `x²`; its consumer multiplies results
-//! by `1 / sqrt(mean(x²) + eps)`. Quantization is scale-free, so the quantized values are those of the normed row, and no
-//! launch of its own reads the row again.
+//! With a split norm, sums of squares f32 [T, K/32] come with them.
 
 use slmc_ir::kernel::{Access, BinaryOp, BufId, CmpOp, KernelBuilder, ReduceOp, Scalar, Type, UnaryOp, ValueId};
 
-use super::schedule::GROUP;
+use crate::lower::activation::{ActShape, GROUP, SplitNorm};
 
 /// Parameters of a kernel through which it reads or writes activations.
 #[derive(Debug, Clone, Copy)]
@@ -29,74 +26,34 @@ pub enum ActParams {
     },
 }
 
-/// Shape of activations.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ActShape {
-    /// Whether they are a8g32.
-    pub quantized: bool,
-    /// Features.
-    pub k: u32,
-    /// Rows that the arena holds.
-    pub rows: u32,
-    /// The norm that the consumer finishes.
-    pub norm: Option<SplitNorm>,
+/// Sizes in bytes of the buffers that hold such activations, in the order of [`params`].
+pub fn buffers(shape: &ActShape) -> Vec<(&'static str, u64)> {
+    let (rows, groups) = (u64::from(shape.rows), u64::from(shape.groups()));
+    let mut out = if shape.quantized {
+        vec![("q", rows * u64::from(shape.stride())), ("scale", rows * groups * 4), ("start", rows * groups * 4)]
+    } else {
+        vec![("x", rows * u64::from(shape.stride()) * 4)]
+    };
+    if shape.norm.is_some() {
+        out.push(("squares", rows * groups * 4));
+    }
+    out
 }
 
-/// A norm whose factor is still missing from the rows.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SplitNorm {
-    /// Features over which the mean runs.
-    pub features: u32,
-    /// Added to the mean.
-    pub eps: f32,
-}
-
-impl ActShape {
-    /// Features as stored.
-    pub fn stride(&self) -> u32 {
-        self.k.next_multiple_of(GROUP)
-    }
-    /// Groups of 32 features.
-    pub fn groups(&self) -> u32 {
-        self.stride() / GROUP
-    }
-    /// Sizes in bytes of the buffers that hold such activations, in the order of [`Self::params`].
-    pub fn buffers(&self) -> Vec<(&'static str, u64)> {
-        let rows = u64::from(self.rows);
-        let mut out = if self.quantized {
-            vec![
-                ("q", rows * u64::from(self.stride())),
-                ("scale", rows * u64::from(self.groups()) * 4),
-                ("start", rows * u64::from(self.groups()) * 4),
-            ]
-        } else {
-            vec![("x", rows * u64::from(self.stride()) * 4)]
-        };
-        if self.norm.is_some() {
-            out.push(("squares", rows * u64::from(self.groups()) * 4));
-        }
-        out
-    }
-    /// Declares the parameters; the second is the sums of squares.
-    pub fn params(&self, b: &mut KernelBuilder, access: Access) -> (ActParams, Option<BufId>) {
-        let groups = self.rows * self.groups();
-        let f32s = Type::scalar(Scalar::F32);
-        let act = if self.quantized {
-            let q = b.param("act_q", Type::scalar(Scalar::I8), self.rows * self.stride(), access, 64);
-            let s = b.param("act_scale", f32s, groups, access, 64);
-            let z = b.param("act_start", Type::scalar(Scalar::I32), groups, access, 64);
-            ActParams::A8 { q, s, z }
-        } else {
-            ActParams::F32 { x: b.param("act", f32s, self.rows * self.stride(), access, 64) }
-        };
-        let squares = self.norm.map(|_| b.param("act_squares", f32s, groups, access, 64));
-        (act, squares)
-    }
-    /// The part of a kernel's name that tells the shape.
-    pub fn tag(&self) -> String {
-        let norm = self.norm.map_or(String::new(), |n| format!("n{:x}", n.eps.to_bits()));
-        format!("{}k{}r{}{norm}", if self.quantized { "a8" } else { "f32" }, self.k, self.rows)
-    }
+/// Declares the parameters; the second is the sums of squares.
+pub fn params(shape: &ActShape, b: &mut KernelBuilder, access: Access) -> (ActParams, Option<BufId>) {
+    let groups = shape.rows * shape.groups();
+    let f32s = Type::scalar(Scalar::F32);
+    let act = if shape.quantized {
+        let q = b.param("act_q", Type::scalar(Scalar::I8), shape.rows * shape.stride(), access, 64);
+        let s = b.param("act_scale", f32s, groups, access, 64);
+        let z = b.param("act_start", Type::scalar(Scalar::I32), groups, access, 64);
+        ActParams::A8 { q, s, z }
+    } else {
+        ActParams::F32 { x: b.param("act", f32s, shape.rows * shape.stride(), access, 64) }
+    };
+    let squares = shape.norm.map(|_| b.param("act_squares", f32s, groups, access, 64));
+    (act, squares)
 }
 
 /// `1 / sqrt(mean(x²) + eps)` of a row from its sums of squares.
@@ -124,11 +81,7 @@ pub fn inverse_rms(b: &mut KernelBuilder, shape: &ActShape, norm: SplitNorm, squ
         });
     }
     let total = total.expect("invariant: a row has at least one group");
-    let mean = b.mul(total, 1.0 / norm.features as f32);
-    let mean = b.add(mean, norm.eps);
-    let root = b.unary(UnaryOp::Sqrt, mean);
-    let one = b.constant(f32s, 1.0f32);
-    b.div(one, root)
+    norm.factor(b, total)
 }
 
 /// Writes 32 features of a row: group `group` of row `row`, given as vectors of equal lanes.

@@ -7,30 +7,15 @@
 use slmc_ir::kernel::{Access, BinaryOp, BufId, Builtin, KernelBuilder, ReduceOp, Scalar, Type, UnaryOp, ValueId};
 use slmc_ir::plan::Extent;
 
-use super::activation::{ActParams, ActShape, store_group};
-use super::heads::Heads;
-use super::matmul::{Launch, Limits, Phase};
-use super::schedule::{GROUP, Schedule, divisor_at_most};
+use super::activation::{ActParams, params, store_group};
+use super::heads::cache_elem;
+use super::schedule::{Schedule, divisor_at_most};
+use crate::lower::activation::GROUP;
+use crate::lower::emit::Attention;
+use crate::lower::launch::{Launch, Limits};
 
 /// Lower than every score, and finite so that differences of scores are.
 const LOWEST: f32 = -1e30;
-
-/// What shapes the attention kernel.
-#[derive(Debug)]
-pub struct Attention<'a> {
-    /// Head geometry.
-    pub heads: Heads,
-    /// Factor on `q · k`.
-    pub scale: f32,
-    /// Where results go.
-    pub out: ActShape,
-    /// Which list it is for.
-    pub phase: Phase,
-    /// Schedule parameters.
-    pub sched: &'a Schedule,
-    /// Rows of q in the arena.
-    pub q_rows: u32,
-}
 
 struct Tile {
     q: BufId,
@@ -49,26 +34,35 @@ struct Tile {
     tokens: u32,
 }
 
-impl Attention<'_> {
-    /// Makes the kernel: parameters q, key cache, value cache, then the activations written.
-    pub fn launch(&self, name: &str, limits: &Limits) -> Launch {
-        let (h, sched) = (self.heads, self.sched);
+/// Makes the kernel: parameters q, key cache, value cache, then the activations written.
+pub fn launch(name: &str, what: &Attention, sched: &Schedule, limits: &Limits) -> Launch {
+    Emitter { what, sched }.launch(name, limits)
+}
+
+struct Emitter<'a> {
+    what: &'a Attention,
+    sched: &'a Schedule,
+}
+
+impl Emitter<'_> {
+    fn launch(&self, name: &str, limits: &Limits) -> Launch {
+        let (h, sched) = (self.what.heads, self.sched);
         let lanes = u32::from(sched.lanes);
         let group = h.heads / h.kv_heads;
         let heads = divisor_at_most(group, sched.attention_rows);
-        let tokens = if limits.tokens(self.phase) == 1 || heads < group { 1 } else { (sched.attention_rows / heads).max(1) };
+        let tokens = if limits.tokens(self.what.phase) == 1 || heads < group { 1 } else { (sched.attention_rows / heads).max(1) };
         let rows = heads * tokens;
-        let token_grid = Extent::tokens(tokens, limits.tokens(self.phase).div_ceil(tokens));
+        let token_grid = Extent::tokens(tokens, limits.tokens(self.what.phase).div_ceil(tokens));
         let head_grid = Extent::fixed(h.heads / heads);
         let f32s = Type::scalar(Scalar::F32);
         let vec = Type::vector(Scalar::F32, sched.lanes);
 
-        let mut kb = KernelBuilder::new(name, limits.bounds(self.phase), [token_grid.max, head_grid.max, 1]);
+        let mut kb = KernelBuilder::new(name, limits.bounds(self.what.phase), [token_grid.max, head_grid.max, 1]);
         let b = &mut kb;
-        let q = b.param("q", f32s, self.q_rows * h.q_stride(), Access::Read, 64);
-        let k = b.param("k_cache", h.cache_elem(), h.cache_len(), Access::Read, 64);
-        let v = b.param("v_cache", h.cache_elem(), h.cache_len(), Access::Read, 64);
-        let (act, _) = self.out.params(b, Access::Write);
+        let q = b.param("q", f32s, self.what.q_rows * h.q_stride(), Access::Read, 64);
+        let k = b.param("k_cache", cache_elem(&h), h.cache_len(), Access::Read, 64);
+        let v = b.param("v_cache", cache_elem(&h), h.cache_len(), Access::Read, 64);
+        let (act, _) = params(&self.what.out, b, Access::Write);
         let tile = Tile {
             q,
             k,
@@ -123,7 +117,7 @@ impl Attention<'_> {
 
     /// Copies the tile's queries, scaled. Rows of tokens past T repeat the last token's.
     fn load_queries(&self, b: &mut KernelBuilder, tile: &Tile, t_begin: ValueId, t_all: ValueId, head: ValueId) {
-        let h = self.heads;
+        let h = self.what.heads;
         let lanes = u32::from(self.sched.lanes);
         let last = b.max(t_all, 1u32);
         let last = b.sub(last, 1u32);
@@ -138,19 +132,19 @@ impl Attention<'_> {
                 let from = b.add(from, i);
                 let to = b.add(to, i);
                 let v = b.load(Type::vector(Scalar::F32, self.sched.lanes), tile.q, from);
-                let v = b.mul(v, self.scale);
+                let v = b.mul(v, self.what.scale);
                 b.store(tile.queries, to, v);
             });
         });
     }
 
     fn load_cache(&self, b: &mut KernelBuilder, buf: BufId, at: ValueId) -> ValueId {
-        let v = b.load(Type::vector(self.heads.cache_elem().scalar, self.sched.lanes), buf, at);
-        if self.heads.cache_elem().scalar == Scalar::F32 { v } else { b.convert(v, Scalar::F32) }
+        let v = b.load(Type::vector(cache_elem(&self.what.heads).scalar, self.sched.lanes), buf, at);
+        if cache_elem(&self.what.heads).scalar == Scalar::F32 { v } else { b.convert(v, Scalar::F32) }
     }
 
     fn scores(&self, b: &mut KernelBuilder, tile: &Tile, kv_head: ValueId, base: ValueId, vectors: ValueId) {
-        let h = self.heads;
+        let h = self.what.heads;
         let lanes = u32::from(self.sched.lanes);
         let rows = tile.heads * tile.tokens;
         let vec = Type::vector(Scalar::F32, self.sched.lanes);
@@ -257,7 +251,7 @@ impl Attention<'_> {
     }
 
     fn values(&self, b: &mut KernelBuilder, tile: &Tile, kv_head: ValueId, base: ValueId, count: ValueId) {
-        let h = self.heads;
+        let h = self.what.heads;
         let lanes = u32::from(self.sched.lanes);
         let vec = Type::vector(Scalar::F32, self.sched.lanes);
         let f32s = Type::scalar(Scalar::F32);
@@ -322,7 +316,7 @@ impl Attention<'_> {
     }
 
     fn finish(&self, b: &mut KernelBuilder, tile: &Tile, t_begin: ValueId, t_end: ValueId, head: ValueId) {
-        let h = self.heads;
+        let h = self.what.heads;
         let lanes = u32::from(self.sched.lanes);
         let f32s = Type::scalar(Scalar::F32);
         let one = b.constant(f32s, 1.0f32);
@@ -349,11 +343,11 @@ impl Attention<'_> {
                             })
                             .collect();
                         let group = b.add(first, g);
-                        store_group(b, &tile.act, &self.out, token, group, &values);
+                        store_group(b, &tile.act, &self.what.out, token, group, &values);
                     });
                 } else {
                     let ActParams::F32 { x } = tile.act else { unreachable!("invariant: a group of 32 lies in one head") };
-                    let to = b.mul(token, self.out.stride());
+                    let to = b.mul(token, self.what.out.stride());
                     let first = b.mul(head, h.head_dim);
                     let to = b.add(to, first);
                     b.for_(0u32, h.head_dim, 1, |b, d| {

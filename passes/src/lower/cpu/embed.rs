@@ -5,145 +5,125 @@ use slmc_ir::graph::DType;
 use slmc_ir::kernel::{Access, BinaryOp, BufId, Builtin, KernelBuilder, Scalar, Type, ValueId};
 use slmc_ir::plan::{Extent, MatrixLayout};
 
-use super::activation::{ActShape, NormedOutput};
-use super::matmul::{Launch, Limits, Phase};
-use super::product::{Product, two_bits, unpack_offset};
-use super::schedule::{GROUP, Schedule};
+use super::activation::{NormedOutput, params};
+use super::product::{Product, two_bits};
+use super::schedule::Schedule;
+use crate::lower::activation::GROUP;
+use crate::lower::codes::code_offset;
+use crate::lower::emit::Embed;
+use crate::lower::launch::{Launch, Limits};
 
-/// What shapes the embedding kernel.
-#[derive(Debug)]
-pub struct Embed<'a> {
-    /// How the table lies in memory.
-    pub layout: MatrixLayout,
-    /// Rows of the table.
-    pub vocab: u32,
-    /// Columns as packed.
-    pub k: u32,
-    /// Factor on the rows.
-    pub scale: f32,
-    /// Activations written.
-    pub out: ActShape,
-    /// Rows of the residual in the arena.
-    pub residual_rows: u32,
-    /// Which list it is for.
-    pub phase: Phase,
-    /// Schedule parameters.
-    pub sched: &'a Schedule,
+/// Makes the kernel: parameters tokens, table, residual rows, norm weight, then the activations written.
+pub fn launch(name: &str, embed: &Embed, sched: &Schedule, limits: &Limits) -> Launch {
+    let tokens = limits.tokens(embed.phase);
+    let grid = Extent::tokens(1, tokens);
+    let lanes = u32::from(sched.lanes);
+    let f32s = Type::scalar(Scalar::F32);
+    let stride = embed.out.stride();
+    let mut kb = KernelBuilder::new(name, limits.bounds(embed.phase), [grid.max, 1, 1]);
+    let b = &mut kb;
+    let ids = b.param("tokens", Type::INDEX, limits.chunk, Access::Read, 64);
+    let blocks = embed.vocab.div_ceil(lanes);
+    let table = b.param("table", Product::weight_elem(&embed.layout), Product::block_elems(&embed.layout, embed.k) * blocks, Access::Read, 64);
+    let residual = b.param("residual", f32s, embed.residual_rows * stride, Access::Write, 64);
+    let weight = b.param("norm", f32s, stride, Access::Read, 64);
+    let (act, squares) = params(&embed.out, b, Access::Write);
+    let squares = squares.expect("invariant: the embedding's activations are normed");
+    let normed = NormedOutput { act, shape: embed.out, squares, weight };
+    let piece = b.private("columns", f32s, GROUP);
+
+    let token = b.builtin(Builtin::Grid(0));
+    let id = b.load(Type::INDEX, ids, token);
+    let id = b.min(id, embed.vocab - 1);
+    let block = b.div(id, lanes);
+    let lane = b.binary(BinaryOp::Rem, id, lanes);
+    let start = b.mul(block, Product::block_elems(&embed.layout, embed.k));
+    let residual_row = b.mul(token, stride);
+    let whole = embed.k / GROUP;
+    let emit = |b: &mut KernelBuilder, g: ValueId, columns: u32| {
+        group(b, &embed.layout, table, piece, start, lane, g, columns);
+        let at = b.mul(g, GROUP);
+        let at = b.add(residual_row, at);
+        let values: Vec<ValueId> = (0..GROUP / lanes)
+            .map(|i| {
+                let v = b.load(Type::vector(Scalar::F32, sched.lanes), piece, i * lanes);
+                let v = if embed.scale == 1.0 { v } else { b.mul(v, embed.scale) };
+                let to = b.add(at, i * lanes);
+                b.store(residual, to, v);
+                v
+            })
+            .collect();
+        normed.store(b, token, g, &values);
+    };
+    b.for_(0u32, whole, 1, |b, g| emit(b, g, GROUP));
+    if !embed.k.is_multiple_of(GROUP) {
+        let g = b.constant(Type::INDEX, whole);
+        emit(b, g, embed.k % GROUP);
+    }
+    Launch { kernel: kb.finish(), grid: [grid, Extent::fixed(1), Extent::fixed(1)] }
 }
 
-impl Embed<'_> {
-    /// Makes the kernel: parameters tokens, table, residual rows, norm weight, then the activations written.
-    pub fn launch(&self, name: &str, limits: &Limits) -> Launch {
-        let tokens = limits.tokens(self.phase);
-        let grid = Extent::tokens(1, tokens);
-        let lanes = u32::from(self.sched.lanes);
-        let f32s = Type::scalar(Scalar::F32);
-        let stride = self.out.stride();
-        let mut kb = KernelBuilder::new(name, limits.bounds(self.phase), [grid.max, 1, 1]);
-        let b = &mut kb;
-        let ids = b.param("tokens", Type::INDEX, limits.chunk, Access::Read, 64);
-        let blocks = self.vocab.div_ceil(lanes);
-        let table = b.param("table", Product::weight_elem(&self.layout), Product::block_elems(&self.layout, self.k) * blocks, Access::Read, 64);
-        let residual = b.param("residual", f32s, self.residual_rows * stride, Access::Write, 64);
-        let weight = b.param("norm", f32s, stride, Access::Read, 64);
-        let (act, squares) = self.out.params(b, Access::Write);
-        let squares = squares.expect("invariant: the embedding's activations are normed");
-        let normed = NormedOutput { act, shape: self.out, squares, weight };
-        let piece = b.private("columns", f32s, GROUP);
-
-        let token = b.builtin(Builtin::Grid(0));
-        let id = b.load(Type::INDEX, ids, token);
-        let id = b.min(id, self.vocab - 1);
-        let block = b.div(id, lanes);
-        let lane = b.binary(BinaryOp::Rem, id, lanes);
-        let start = b.mul(block, Product::block_elems(&self.layout, self.k));
-        let residual_row = b.mul(token, stride);
-        let whole = self.k / GROUP;
-        let emit = |b: &mut KernelBuilder, g: ValueId, columns: u32| {
-            self.group(b, table, piece, start, lane, g, columns);
-            let at = b.mul(g, GROUP);
-            let at = b.add(residual_row, at);
-            let values: Vec<ValueId> = (0..GROUP / lanes)
-                .map(|i| {
-                    let v = b.load(Type::vector(Scalar::F32, self.sched.lanes), piece, i * lanes);
-                    let v = if self.scale == 1.0 { v } else { b.mul(v, self.scale) };
-                    let to = b.add(at, i * lanes);
-                    b.store(residual, to, v);
-                    v
-                })
-                .collect();
-            normed.store(b, token, g, &values);
-        };
-        b.for_(0u32, whole, 1, |b, g| emit(b, g, GROUP));
-        if !self.k.is_multiple_of(GROUP) {
-            let g = b.constant(Type::INDEX, whole);
-            emit(b, g, self.k % GROUP);
-        }
-        Launch { kernel: kb.finish(), grid: [grid, Extent::fixed(1), Extent::fixed(1)] }
-    }
-
-    /// Writes 32 columns of the row to `piece`; columns past `columns` are zero.
-    #[allow(clippy::too_many_arguments, reason = "the places of one emitted loop body, named at its only call")]
-    fn group(&self, b: &mut KernelBuilder, table: BufId, piece: BufId, start: ValueId, lane: ValueId, g: ValueId, columns: u32) {
-        let lanes = u32::from(self.layout.lanes);
-        let elem = Product::weight_elem(&self.layout);
-        if !self.layout.dtype.is_quantized_weight() {
-            let at = b.mul(g, GROUP * lanes);
-            let at = b.add(start, at);
-            let at = b.add(at, lane);
-            for i in 0..GROUP {
-                if i >= columns {
-                    b.store(piece, i, 0.0f32);
-                    continue;
-                }
-                let at = b.add(at, i * lanes);
-                let v = b.load(elem, table, at);
-                let v = if elem.scalar == Scalar::F32 { v } else { b.convert(v, Scalar::F32) };
-                b.store(piece, i, v);
+/// Writes 32 columns of the row to `piece`; columns past `columns` are zero.
+#[allow(clippy::too_many_arguments, reason = "the places of one emitted loop body, named at its only call")]
+fn group(b: &mut KernelBuilder, layout: &MatrixLayout, table: BufId, piece: BufId, start: ValueId, lane: ValueId, g: ValueId, columns: u32) {
+    let lanes = u32::from(layout.lanes);
+    let elem = Product::weight_elem(layout);
+    if !layout.dtype.is_quantized_weight() {
+        let at = b.mul(g, GROUP * lanes);
+        let at = b.add(start, at);
+        let at = b.add(at, lane);
+        for i in 0..GROUP {
+            if i >= columns {
+                b.store(piece, i, 0.0f32);
+                continue;
             }
-            return;
+            let at = b.add(at, i * lanes);
+            let v = b.load(elem, table, at);
+            let v = if elem.scalar == Scalar::F32 { v } else { b.convert(v, Scalar::F32) };
+            b.store(piece, i, v);
         }
-        let per = self.layout.group() / GROUP;
-        let part_bytes = (self.layout.group_bytes() - 2 * lanes) / per;
-        let outer = b.div(g, per);
-        let part = b.binary(BinaryOp::Rem, g, per);
-        let base = b.mul(outer, self.layout.group_bytes());
-        let base = b.add(start, base);
-        let scale_at = b.mul(lane, 2u32);
-        let scale_at = b.add(scale_at, per * part_bytes);
-        let scale_at = b.add(base, scale_at);
-        let scale = b.load(Type::scalar(Scalar::F16), table, scale_at);
-        let scale = b.convert(scale, Scalar::F32);
-        let scale = b.repeat(scale, 4);
-        let at = b.mul(part, part_bytes);
-        let at = b.add(base, at);
-        let mine = b.mul(lane, 4u32);
-        let at = b.add(at, mine);
-        let signed = self.layout.dtype == DType::Q8 && self.layout.q8_offset == 0;
-        let four = Type::vector(if signed { Scalar::I8 } else { Scalar::U8 }, 4);
-        let vector = |b: &mut KernelBuilder, index: u32| {
-            let at = b.add(at, index * 4 * lanes);
-            b.load(four, table, at)
-        };
-        for m in 0..8 {
-            let codes = match self.layout.dtype {
-                DType::Q8 | DType::A8 => vector(b, m),
-                _ => {
-                    let v = vector(b, m / 2);
-                    let low = if m % 2 == 0 { b.binary(BinaryOp::And, v, 15i32) } else { b.binary(BinaryOp::Shr, v, 4i32) };
-                    if self.layout.dtype == DType::Q6 {
-                        let high = vector(b, 4 + m / 4);
-                        let high = two_bits(b, high, m % 4);
-                        b.binary(BinaryOp::Or, low, high)
-                    } else {
-                        low
-                    }
+        return;
+    }
+    let per = layout.group() / GROUP;
+    let part_bytes = (layout.group_bytes() - 2 * lanes) / per;
+    let outer = b.div(g, per);
+    let part = b.binary(BinaryOp::Rem, g, per);
+    let base = b.mul(outer, layout.group_bytes());
+    let base = b.add(start, base);
+    let scale_at = b.mul(lane, 2u32);
+    let scale_at = b.add(scale_at, per * part_bytes);
+    let scale_at = b.add(base, scale_at);
+    let scale = b.load(Type::scalar(Scalar::F16), table, scale_at);
+    let scale = b.convert(scale, Scalar::F32);
+    let scale = b.repeat(scale, 4);
+    let at = b.mul(part, part_bytes);
+    let at = b.add(base, at);
+    let mine = b.mul(lane, 4u32);
+    let at = b.add(at, mine);
+    let signed = layout.dtype == DType::Q8 && layout.q8_offset == 0;
+    let four = Type::vector(if signed { Scalar::I8 } else { Scalar::U8 }, 4);
+    let vector = |b: &mut KernelBuilder, index: u32| {
+        let at = b.add(at, index * 4 * lanes);
+        b.load(four, table, at)
+    };
+    for m in 0..8 {
+        let codes = match layout.dtype {
+            DType::Q8 | DType::A8 => vector(b, m),
+            _ => {
+                let v = vector(b, m / 2);
+                let low = if m % 2 == 0 { b.binary(BinaryOp::And, v, 15i32) } else { b.binary(BinaryOp::Shr, v, 4i32) };
+                if layout.dtype == DType::Q6 {
+                    let high = vector(b, 4 + m / 4);
+                    let high = two_bits(b, high, m % 4);
+                    b.binary(BinaryOp::Or, low, high)
+                } else {
+                    low
                 }
-            };
-            let v = b.convert(codes, Scalar::F32);
-            let v = b.sub(v, unpack_offset(&self.layout) as f32);
-            let v = b.mul(v, scale);
-            b.store(piece, 4 * m, v);
-        }
+            }
+        };
+        let v = b.convert(codes, Scalar::F32);
+        let v = b.sub(v, code_offset(layout) as f32);
+        let v = b.mul(v, scale);
+        b.store(piece, 4 * m, v);
     }
 }

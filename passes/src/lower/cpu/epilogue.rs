@@ -1,10 +1,11 @@
 //! Epilogues of the matrix kernels other than q, k, v: residual with the next norm, gated activation, logits.
 
-use slmc_ir::kernel::{Access, BufId, CmpOp, KernelBuilder, Scalar, Type, UnaryOp, ValueId};
+use slmc_ir::kernel::{Access, BufId, CmpOp, KernelBuilder, Scalar, Type, ValueId};
 
-use super::activation::{ActParams, ActShape, NormedOutput, store_group};
+use super::activation::{ActParams, NormedOutput, params, store_group};
 use super::matmul::Finished;
-use super::schedule::GROUP;
+use crate::lower::activation::{ActShape, GROUP};
+use crate::lower::gate::Gate;
 
 /// Adds results to the residual row in place and writes the next norm's activations.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ impl ResidualOutput {
         let stride = out.stride();
         let residual = b.param("residual", f32s, residual_rows * stride, Access::ReadWrite, 64);
         let weight = b.param("norm", f32s, stride, Access::Read, 64);
-        let (act, squares) = out.params(b, Access::Write);
+        let (act, squares) = params(&out, b, Access::Write);
         let squares = squares.expect("invariant: a residual's activations are normed");
         Self { residual, stride, normed: NormedOutput { act, shape: out, squares, weight } }
     }
@@ -48,15 +49,6 @@ impl ResidualOutput {
     }
 }
 
-/// Which function gates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Gate {
-    /// `x / (1 + e^−x)`.
-    Silu,
-    /// The tanh form of GELU.
-    GeluTanh,
-}
-
 /// Combines 32 gate rows and 32 up rows to 32 features.
 #[derive(Debug)]
 pub struct GatedOutput {
@@ -68,7 +60,7 @@ pub struct GatedOutput {
 impl GatedOutput {
     /// Declares the parameters: the activations written.
     pub fn declare(b: &mut KernelBuilder, gate: Gate, shape: ActShape) -> Self {
-        let (act, _) = shape.params(b, Access::Write);
+        let (act, _) = params(&shape, b, Access::Write);
         Self { gate, act, shape }
     }
 
@@ -79,33 +71,12 @@ impl GatedOutput {
             .iter()
             .zip(ups)
             .map(|(&g, &u)| {
-                let a = match self.gate {
-                    Gate::Silu => silu(b, g),
-                    Gate::GeluTanh => gelu_tanh(b, g),
-                };
+                let a = self.gate.apply(b, g);
                 b.mul(a, u)
             })
             .collect();
         store_group(b, &self.act, &self.shape, done.token, done.unit, &values);
     }
-}
-
-fn silu(b: &mut KernelBuilder, x: ValueId) -> ValueId {
-    let n = b.unary(UnaryOp::Neg, x);
-    let e = b.unary(UnaryOp::Exp, n);
-    let d = b.add(e, 1.0f32);
-    b.div(x, d)
-}
-
-fn gelu_tanh(b: &mut KernelBuilder, x: ValueId) -> ValueId {
-    let square = b.mul(x, x);
-    let inner = b.fma(square, 0.044_715f32, 1.0f32);
-    let inner = b.mul(inner, x);
-    let inner = b.mul(inner, 0.797_884_6f32);
-    let t = b.unary(UnaryOp::Tanh, inner);
-    let t = b.add(t, 1.0f32);
-    let half = b.mul(x, 0.5f32);
-    b.mul(half, t)
 }
 
 /// Writes logits.

@@ -1,104 +1,19 @@
-//! How attention heads lie in rows and in the KV cache, and the epilogue of the q, k and v projections.
+//! How heads lie in the KV cache, and the epilogue of the q, k and v projections.
 //!
-//! Each head is padded to whole vectors (`dims`). Rows of q and k heads are packed with RoPE partners beside each other, so
-//! a rotation is a lane swap and two products within one block; dot products of q and k do not see the order. The key cache
-//! is `[kv_heads, ctx / lanes, dims, lanes]` (positions innermost, so that scores need no horizontal sums), the value cache
+//! RoPE partners are beside each other, so a rotation is a lane swap and two products within one block. The key cache is
+//! `[kv_heads, ctx / lanes, dims, lanes]` (positions innermost, so that scores need no horizontal sums), the value cache
 //! `[kv_heads, ctx, dims]`.
 
-use slmc_ir::graph::{AttentionAttrs, DType, WeightId};
+use slmc_ir::graph::DType;
 use slmc_ir::kernel::{Access, BinaryOp, BufId, Builtin, CmpOp, KernelBuilder, Scalar, Type, ValueId};
 
 use super::matmul::Finished;
 use super::schedule::Schedule;
+use crate::lower::heads::{Heads, Parts};
 
-/// Geometry of the heads of a layer.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Heads {
-    /// Query heads.
-    pub heads: u32,
-    /// Key and value heads.
-    pub kv_heads: u32,
-    /// Dims of a head in the checkpoint.
-    pub head_dim: u32,
-    /// Dims as stored: a multiple of the lanes.
-    pub dims: u32,
-    /// Positions that a cache half holds: a multiple of what an attention step covers.
-    pub positions: u32,
-    /// Positions that a session may use.
-    pub ctx: u32,
-    /// f32 or f16.
-    pub cache: DType,
-}
-
-impl Heads {
-    /// The geometry under a schedule.
-    pub fn new(attrs: &AttentionAttrs, cache: DType, ctx: u32, sched: &Schedule) -> Self {
-        Self {
-            heads: attrs.heads,
-            kv_heads: attrs.kv_heads,
-            head_dim: attrs.head_dim,
-            dims: attrs.head_dim.next_multiple_of(u32::from(sched.lanes)),
-            positions: ctx.next_multiple_of(sched.attention_positions),
-            ctx,
-            cache,
-        }
-    }
-    /// Element type of the cache.
-    pub fn cache_elem(&self) -> Type {
-        Type::scalar(if self.cache == DType::F16 { Scalar::F16 } else { Scalar::F32 })
-    }
-    /// Elements of one cache half.
-    pub fn cache_len(&self) -> u32 {
-        self.kv_heads * self.positions * self.dims
-    }
-    /// Elements of a query row.
-    pub fn q_stride(&self) -> u32 {
-        self.heads * self.dims
-    }
-    /// The part of a kernel's name that tells the geometry.
-    pub fn tag(&self) -> String {
-        format!("h{}x{}k{}_{}_c{}", self.heads, self.head_dim, self.kv_heads, self.cache, self.ctx)
-    }
-
-    /// Packed rows of `heads` heads of a weight: RoPE partners beside each other if `rotary > 0`.
-    pub fn rows(&self, weight: WeightId, heads: u32, rotary: u32) -> Vec<Option<(WeightId, u32)>> {
-        let mut rows = Vec::with_capacity((heads * self.dims) as usize);
-        for h in 0..heads {
-            let base = h * self.head_dim;
-            for d in 0..self.dims {
-                rows.push(self.source_dim(d, rotary).map(|d| (weight, base + d)));
-            }
-        }
-        rows
-    }
-
-    fn source_dim(&self, d: u32, rotary: u32) -> Option<u32> {
-        if d < rotary {
-            Some(if d.is_multiple_of(2) { d / 2 } else { rotary / 2 + d / 2 })
-        } else if d < self.head_dim {
-            Some(d)
-        } else {
-            None
-        }
-    }
-}
-
-/// Which projections a kernel computes; those of one weight format share one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Parts {
-    /// Queries.
-    pub q: bool,
-    /// Keys.
-    pub k: bool,
-    /// Values.
-    pub v: bool,
-}
-
-impl Parts {
-    /// The part of a kernel's name that tells the projections.
-    pub fn tag(self) -> String {
-        [(self.q, 'q'), (self.k, 'k'), (self.v, 'v')].iter().filter(|(on, _)| *on).map(|(_, c)| c).collect()
-    }
+/// Element type of the cache.
+pub fn cache_elem(heads: &Heads) -> Type {
+    Type::scalar(if heads.cache == DType::F16 { Scalar::F16 } else { Scalar::F32 })
 }
 
 /// The epilogue of the q, k, v projection: rotates q and k, writes q to the arena and k and v to the cache.
@@ -116,7 +31,7 @@ impl QkvOutput {
     /// Declares the parameters that `parts` need: rope table (`rotated`), q rows, key cache, value cache.
     pub fn declare(b: &mut KernelBuilder, heads: Heads, parts: Parts, rotated: bool, rows: u32) -> Self {
         let f32s = Type::scalar(Scalar::F32);
-        let elem = heads.cache_elem();
+        let elem = cache_elem(&heads);
         let rotated = rotated && (parts.q || parts.k);
         Self {
             heads,

@@ -4,88 +4,14 @@
 //! units and, in prefill, a run of token tiles; the loop over units is outermost, so that a unit's weights are read from
 //! memory once and from cache for the other token tiles.
 
-use slmc_ir::kernel::{Access, BufId, Builtin, Kernel, KernelBuilder, Scalar, StepBounds, Type, ValueId};
-use slmc_ir::plan::{Extent, MatrixLayout};
+use slmc_ir::kernel::{Access, BufId, Builtin, KernelBuilder, Scalar, Type, ValueId};
+use slmc_ir::plan::Extent;
 
-use super::activation::{ActParams, ActShape, inverse_rms};
+use super::activation::{ActParams, inverse_rms, params};
 use super::product::Product;
 use super::schedule::Schedule;
-
-/// Which list of the plan a kernel is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// Body, T = 1.
-    Decode,
-    /// Body, more tokens.
-    Prefill,
-    /// Head, one row.
-    HeadOne,
-    /// Head, up to eight rows.
-    HeadMany,
-}
-
-impl Phase {
-    /// The part of a kernel's name that tells the phase.
-    pub fn tag(self) -> &'static str {
-        match self {
-            Phase::Decode => "decode",
-            Phase::Prefill => "prefill",
-            Phase::HeadOne => "one",
-            Phase::HeadMany => "many",
-        }
-    }
-}
-
-/// Bounds of the model that shape kernels.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Most tokens in a step.
-    pub chunk: u32,
-    /// Most tokens in the cache.
-    pub ctx: u32,
-    /// Most rows in a run of the head.
-    pub head_rows: u32,
-}
-
-impl Limits {
-    /// Step bounds of a phase.
-    pub fn bounds(&self, phase: Phase) -> StepBounds {
-        let p = (0, self.ctx - 1);
-        match phase {
-            Phase::Decode => StepBounds { t: (1, 1), p, row: (0, 0) },
-            Phase::Prefill => StepBounds { t: (1, self.chunk), p, row: (0, 0) },
-            Phase::HeadOne => StepBounds { t: (1, 1), p, row: (0, self.chunk - 1) },
-            Phase::HeadMany => StepBounds { t: (1, self.head_rows), p, row: (0, self.chunk - 1) },
-        }
-    }
-    /// Rows of the step in a phase, at most.
-    pub fn tokens(&self, phase: Phase) -> u32 {
-        match phase {
-            Phase::Decode | Phase::HeadOne => 1,
-            Phase::Prefill => self.chunk,
-            Phase::HeadMany => self.head_rows,
-        }
-    }
-}
-
-/// What shapes a matrix kernel.
-#[derive(Debug, Clone)]
-pub struct Frame {
-    /// Which list it is for.
-    pub phase: Phase,
-    /// How the matrix lies in memory.
-    pub layout: MatrixLayout,
-    /// Columns as packed.
-    pub k: u32,
-    /// Row units.
-    pub units: u32,
-    /// Blocks of a unit.
-    pub unit_blocks: u32,
-    /// The activations read.
-    pub act: ActShape,
-    /// Whether each packed row has a bias.
-    pub bias: bool,
-}
+use crate::lower::emit::Frame;
+use crate::lower::launch::{Launch, Limits, Phase};
 
 /// What an epilogue gets.
 #[derive(Debug)]
@@ -98,113 +24,89 @@ pub struct Finished {
     pub rows: Vec<ValueId>,
 }
 
-/// A kernel with the grid that launches it.
-#[derive(Debug)]
-pub struct Launch {
-    /// The kernel.
-    pub kernel: Kernel,
-    /// Its grid.
-    pub grid: [Extent; 3],
+fn token_tile(phase: Phase, sched: &Schedule) -> u32 {
+    match phase {
+        Phase::Decode | Phase::HeadOne => 1,
+        Phase::Prefill => sched.token_tile,
+        Phase::HeadMany => sched.token_tile.min(8),
+    }
 }
 
-impl Frame {
-    fn token_tile(&self, sched: &Schedule) -> u32 {
-        match self.phase {
-            Phase::Decode | Phase::HeadOne => 1,
-            Phase::Prefill => sched.token_tile,
-            Phase::HeadMany => sched.token_tile.min(8),
-        }
-    }
+/// Makes the kernel. `outputs` declares the parameters after activations, weights and bias; `epilogue` uses them.
+pub fn launch<O>(
+    frame: &Frame,
+    name: &str,
+    sched: &Schedule,
+    limits: &Limits,
+    outputs: impl FnOnce(&mut KernelBuilder) -> O,
+    epilogue: impl FnOnce(&mut KernelBuilder, &O, Finished),
+) -> Launch {
+    let lanes = u32::from(sched.lanes);
+    let tile = token_tile(frame.phase, sched);
+    let most = limits.tokens(frame.phase);
+    let (unit_rows, units) = (frame.unit_rows(), frame.span.count);
+    let unit_bytes = frame.layout.block_bytes(frame.k) * u64::from(frame.unit_blocks);
+    // Tokens of a grid tile: as many token tiles as keep one unit within the time of a tile.
+    let span = if most == 1 {
+        1
+    } else {
+        let macs = u64::from(unit_rows) * u64::from(frame.k) * u64::from(tile);
+        let tiles = (sched.prefill_tile_macs / macs.max(1)).clamp(1, u64::from(most.div_ceil(tile)));
+        tile * tiles as u32
+    };
+    let per_tile = if most == 1 {
+        (sched.decode_tile_bytes / unit_bytes.max(1)).max(1)
+    } else {
+        sched.prefill_tile_macs / (u64::from(unit_rows) * u64::from(frame.k) * u64::from(span)).max(1)
+    };
+    // At least a few tiles for every thread.
+    let per_tile = (per_tile.max(1) as u32).min(units.div_ceil(8)).max(1);
+    let token_grid = Extent::tokens(span, most.div_ceil(span));
+    let unit_grid = Extent::fixed(units.div_ceil(per_tile));
 
-    /// The part of a kernel's name that tells the frame.
-    pub fn tag(&self) -> String {
-        format!(
-            "{}_n{}_{}{}_{}",
-            self.layout.dtype,
-            self.units * self.unit_blocks * u32::from(self.layout.lanes),
-            self.act.tag(),
-            if self.bias { "_bias" } else { "" },
-            self.phase.tag()
-        )
-    }
+    let mut b = KernelBuilder::new(name, limits.bounds(frame.phase), [token_grid.max, unit_grid.max, 1]);
+    let (act, squares) = params(&frame.act, &mut b, Access::Read);
+    let blocks = units * frame.unit_blocks;
+    let weights = b.param("weights", Product::weight_elem(&frame.layout), Product::block_elems(&frame.layout, frame.k) * blocks, Access::Read, 64);
+    let bias = frame.bias.then(|| b.param("bias", Type::scalar(Scalar::F32), blocks * lanes, Access::Read, 64));
+    let outs = outputs(&mut b);
+    let scratch = (tile > 1).then(|| b.private("results", Type::scalar(Scalar::F32), tile * unit_rows));
+    let factors = (frame.act.norm.is_some() && span > 1).then(|| b.private("factors", Type::scalar(Scalar::F32), span));
 
-    /// Makes the kernel. `outputs` declares the parameters after activations, weights and bias; `epilogue` uses them.
-    pub fn launch<O>(
-        &self,
-        name: &str,
-        sched: &Schedule,
-        limits: &Limits,
-        outputs: impl FnOnce(&mut KernelBuilder) -> O,
-        epilogue: impl FnOnce(&mut KernelBuilder, &O, Finished),
-    ) -> Launch {
-        let lanes = u32::from(sched.lanes);
-        let tile = self.token_tile(sched);
-        let most = limits.tokens(self.phase);
-        let unit_rows = self.unit_blocks * lanes;
-        let unit_bytes = self.layout.block_bytes(self.k) * u64::from(self.unit_blocks);
-        // Tokens of a grid tile: as many token tiles as keep one unit within the time of a tile.
-        let span = if most == 1 {
-            1
-        } else {
-            let macs = u64::from(unit_rows) * u64::from(self.k) * u64::from(tile);
-            let tiles = (sched.prefill_tile_macs / macs.max(1)).clamp(1, u64::from(most.div_ceil(tile)));
-            tile * tiles as u32
-        };
-        let per_tile = if most == 1 {
-            (sched.decode_tile_bytes / unit_bytes.max(1)).max(1)
-        } else {
-            sched.prefill_tile_macs / (u64::from(unit_rows) * u64::from(self.k) * u64::from(span)).max(1)
-        };
-        // At least a few tiles for every thread.
-        let per_tile = (per_tile.max(1) as u32).min(self.units.div_ceil(8)).max(1);
-        let token_grid = Extent::tokens(span, most.div_ceil(span));
-        let unit_grid = Extent::fixed(self.units.div_ceil(per_tile));
-
-        let mut b = KernelBuilder::new(name, limits.bounds(self.phase), [token_grid.max, unit_grid.max, 1]);
-        let (act, squares) = self.act.params(&mut b, Access::Read);
-        let blocks = self.units * self.unit_blocks;
-        let weights = b.param("weights", Product::weight_elem(&self.layout), Product::block_elems(&self.layout, self.k) * blocks, Access::Read, 64);
-        let bias = self.bias.then(|| b.param("bias", Type::scalar(Scalar::F32), blocks * lanes, Access::Read, 64));
-        let outs = outputs(&mut b);
-        let scratch = (tile > 1).then(|| b.private("results", Type::scalar(Scalar::F32), tile * unit_rows));
-        let factors = (self.act.norm.is_some() && span > 1).then(|| b.private("factors", Type::scalar(Scalar::F32), span));
-
-        let t_all = b.builtin(Builtin::T);
-        let x = b.builtin(Builtin::Grid(0));
-        let y = b.builtin(Builtin::Grid(1));
-        let t_begin = b.mul(x, span);
-        let t_end = b.add(t_begin, span);
-        let t_end = b.min(t_end, t_all);
-        let row_base = match self.phase {
-            Phase::HeadOne | Phase::HeadMany => b.builtin(Builtin::Row),
-            Phase::Decode | Phase::Prefill => b.constant(Type::INDEX, 0u32),
-        };
-        let mut factor: Option<ValueId> = None;
-        if let (Some(norm), Some(squares)) = (self.act.norm, squares) {
-            match factors {
-                None => {
-                    let row = b.add(row_base, t_begin);
-                    factor = Some(inverse_rms(&mut b, &self.act, norm, squares, row, sched.lanes));
-                }
-                Some(factors) => b.for_(t_begin, t_end, 1, |b, t| {
-                    let row = b.add(row_base, t);
-                    let f = inverse_rms(b, &self.act, norm, squares, row, sched.lanes);
-                    let at = slot_in_span(b, t, span);
-                    b.store(factors, at, f);
-                }),
+    let t_all = b.builtin(Builtin::T);
+    let x = b.builtin(Builtin::Grid(0));
+    let y = b.builtin(Builtin::Grid(1));
+    let t_begin = b.mul(x, span);
+    let t_end = b.add(t_begin, span);
+    let t_end = b.min(t_end, t_all);
+    let row_base = match frame.phase {
+        Phase::HeadOne | Phase::HeadMany => b.builtin(Builtin::Row),
+        Phase::Decode | Phase::Prefill => b.constant(Type::INDEX, 0u32),
+    };
+    let mut factor: Option<ValueId> = None;
+    if let (Some(norm), Some(squares)) = (frame.act.norm, squares) {
+        match factors {
+            None => {
+                let row = b.add(row_base, t_begin);
+                factor = Some(inverse_rms(&mut b, &frame.act, norm, squares, row, sched.lanes));
             }
+            Some(factors) => b.for_(t_begin, t_end, 1, |b, t| {
+                let row = b.add(row_base, t);
+                let f = inverse_rms(b, &frame.act, norm, squares, row, sched.lanes);
+                let at = slot_in_span(b, t, span);
+                b.store(factors, at, f);
+            }),
         }
-        let u_begin = b.mul(y, per_tile);
-        let u_end = b.add(u_begin, per_tile);
-        let u_end = b.min(u_end, self.units);
-        let ctx = Body { frame: self, sched, act: &act, weights, bias, scratch, factors, factor, tile, unit_rows, row_base, span };
-        b.for_(u_begin, u_end, 1, |b, unit| {
-            ctx.unit(b, unit, t_begin, t_end, |b, done| epilogue(b, &outs, done));
-        });
-        Launch { kernel: b.finish(), grid: [token_grid, unit_grid, Extent::fixed(1)] }
     }
+    let u_begin = b.mul(y, per_tile);
+    let u_end = b.add(u_begin, per_tile);
+    let u_end = b.min(u_end, units);
+    let ctx = Body { frame, sched, act: &act, weights, bias, scratch, factors, factor, tile, unit_rows, row_base, span };
+    b.for_(u_begin, u_end, 1, |b, unit| {
+        ctx.unit(b, unit, t_begin, t_end, |b, done| epilogue(b, &outs, done));
+    });
+    Launch { kernel: b.finish(), grid: [token_grid, unit_grid, Extent::fixed(1)] }
 }
-
 /// `t mod span`, the place of a token in the per-tile arrays.
 fn slot_in_span(b: &mut KernelBuilder, t: ValueId, span: u32) -> ValueId {
     b.binary(slmc_ir::kernel::BinaryOp::Rem, t, span)

@@ -9,7 +9,9 @@ use slmc_ir::kernel::{BinaryOp, BufId, KernelBuilder, Scalar, Type, ValueId};
 use slmc_ir::plan::MatrixLayout;
 
 use super::activation::ActParams;
-use super::schedule::{GROUP, Schedule};
+use super::schedule::Schedule;
+use crate::lower::activation::GROUP;
+use crate::lower::codes::{code_offset, max_code};
 
 /// One block of rows times `tokens` rows of activations.
 #[derive(Debug)]
@@ -131,12 +133,12 @@ impl Product<'_> {
                 let mut unpack = Unpack::new(self.layout, self.weights, p, part * part_bytes);
                 let held: Vec<ValueId> = if sched.hold_weights { (0..8).map(|m| unpack.columns(b, m)).collect() } else { Vec::new() };
                 let start_of = |b: &mut KernelBuilder, t: u32| {
-                    if unpack_offset(&self.layout) == 0 {
+                    if code_offset(&self.layout) == 0 {
                         return b.constant(ivec, 0i32);
                     }
                     let at = b.add(sg, t * scale_groups + part);
                     let z = b.load(Type::scalar(Scalar::I32), z, at);
-                    let shift = (unpack_offset(&self.layout) / 8).trailing_zeros();
+                    let shift = (code_offset(&self.layout) / 8).trailing_zeros();
                     let z = if shift > 0 { b.binary(BinaryOp::Shl, z, shift) } else { z };
                     b.repeat(z, lanes)
                 };
@@ -162,7 +164,7 @@ impl Product<'_> {
                         for m in 0..8 {
                             let a = quad(b, t, m);
                             let acc = if m % 2 == 0 { &mut even } else { &mut odd };
-                            *acc = b.dot4(*acc, held[m as usize], a, max_value(&self.layout));
+                            *acc = b.dot4(*acc, held[m as usize], a, max_code(&self.layout));
                         }
                         let int = b.add(even, odd);
                         finish(b, t, int);
@@ -173,7 +175,7 @@ impl Product<'_> {
                         let w = unpack.columns(b, m);
                         for t in 0..self.tokens {
                             let a = quad(b, t, m);
-                            ints[t as usize] = b.dot4(ints[t as usize], w, a, max_value(&self.layout));
+                            ints[t as usize] = b.dot4(ints[t as usize], w, a, max_code(&self.layout));
                         }
                     }
                     for t in 0..self.tokens {
@@ -183,26 +185,6 @@ impl Product<'_> {
             }
         });
         sums.into_iter().map(|v| b.get(v)).collect()
-    }
-}
-
-/// What is added to stored values so that they are unsigned: 8, 32, 128, or 0 for signed ones.
-pub fn unpack_offset(layout: &MatrixLayout) -> u32 {
-    match layout.dtype {
-        DType::Q4 { .. } => 8,
-        DType::Q6 => 32,
-        DType::Q8 => u32::from(layout.q8_offset),
-        DType::F32 | DType::F16 | DType::Bf16 | DType::U32 | DType::A8 => 0,
-    }
-}
-
-/// The greatest magnitude of a stored value.
-pub fn max_value(layout: &MatrixLayout) -> u8 {
-    match layout.dtype {
-        DType::Q4 { .. } => 15,
-        DType::Q6 => 63,
-        DType::Q8 if layout.q8_offset == 128 => 255,
-        DType::Q8 | DType::F32 | DType::F16 | DType::Bf16 | DType::U32 | DType::A8 => 127,
     }
 }
 

@@ -3,9 +3,10 @@
 use slmc_ir::kernel::{Access, Builtin, KernelBuilder, Scalar, Type, ValueId};
 use slmc_ir::plan::Extent;
 
-use super::activation::{ActParams, ActShape, store_group};
-use super::matmul::{Launch, Limits, Phase};
-use super::schedule::{GROUP, Schedule};
+use super::activation::{ActParams, params, store_group};
+use super::schedule::Schedule;
+use crate::lower::activation::{ActShape, GROUP};
+use crate::lower::launch::{Launch, Limits, Phase};
 
 /// Makes the kernel: parameters f32 rows, then the activations written. K is a multiple of 32.
 pub fn launch(name: &str, from: ActShape, to: ActShape, phase: Phase, sched: &Schedule, limits: &Limits) -> Launch {
@@ -13,9 +14,9 @@ pub fn launch(name: &str, from: ActShape, to: ActShape, phase: Phase, sched: &Sc
     let grid = Extent::tokens(1, limits.tokens(phase));
     let mut kb = KernelBuilder::new(name, limits.bounds(phase), [grid.max, 1, 1]);
     let b = &mut kb;
-    let (source, _) = from.params(b, Access::Read);
+    let (source, _) = params(&from, b, Access::Read);
     let ActParams::F32 { x } = source else { unreachable!("invariant: the source is f32") };
-    let (act, _) = to.params(b, Access::Write);
+    let (act, _) = params(&to, b, Access::Write);
     let token = b.builtin(Builtin::Grid(0));
     let row = b.mul(token, from.stride());
     b.for_(0u32, to.groups(), 1, |b, g| {

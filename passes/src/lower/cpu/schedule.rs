@@ -2,8 +2,7 @@
 
 use slmc_ir::target::{DotKind, Target};
 
-/// Features of an activation group, and of a unit of rows in kernels that produce activations.
-pub const GROUP: u32 = 32;
+use crate::lower::activation::GROUP;
 
 /// Parameters that shape every CPU kernel.
 #[derive(Debug, Clone)]

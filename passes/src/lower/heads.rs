@@ -1,0 +1,104 @@
+//! Geometry of attention heads, and the order of their rows in packed projections.
+//!
+//! A head is padded twice: to `packed_rows` in projections, so that a block of rows lies in one head, and to `dims` in query
+//! rows and in the cache. Rows of q and k heads are packed with RoPE partners beside each other, so a rotation needs no other
+//! block; dot products of q and k do not see the order. How the KV cache lies is each target kind's own.
+
+use slmc_ir::graph::{AttentionAttrs, DType, WeightId};
+
+/// Geometry of the heads of a layer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Heads {
+    /// Query heads.
+    pub heads: u32,
+    /// Key and value heads.
+    pub kv_heads: u32,
+    /// Dims of a head in the checkpoint.
+    pub head_dim: u32,
+    /// Dims as stored in query rows and the cache.
+    pub dims: u32,
+    /// Rows of a head in a packed projection: whole blocks, at least `dims`.
+    pub packed_rows: u32,
+    /// Positions that a cache half holds.
+    pub positions: u32,
+    /// Positions that a session may use.
+    pub ctx: u32,
+    /// f32 or f16.
+    pub cache: DType,
+}
+
+impl Heads {
+    /// The geometry with dims, packed rows and positions padded to multiples.
+    pub fn new(attrs: &AttentionAttrs, cache: DType, ctx: u32, dims: u32, packed_rows: u32, positions: u32) -> Self {
+        Self {
+            heads: attrs.heads,
+            kv_heads: attrs.kv_heads,
+            head_dim: attrs.head_dim,
+            dims: attrs.head_dim.next_multiple_of(dims),
+            packed_rows: attrs.head_dim.next_multiple_of(packed_rows),
+            positions: ctx.next_multiple_of(positions),
+            ctx,
+            cache,
+        }
+    }
+    /// Query heads that share a KV head.
+    pub fn group(&self) -> u32 {
+        self.heads / self.kv_heads
+    }
+    /// Numbers in one cache half.
+    pub fn cache_len(&self) -> u32 {
+        self.kv_heads * self.positions * self.dims
+    }
+    /// Bytes of a number in the cache.
+    pub fn cache_bytes(&self) -> u32 {
+        if self.cache == DType::F16 { 2 } else { 4 }
+    }
+    /// Elements of a query row.
+    pub fn q_stride(&self) -> u32 {
+        self.heads * self.dims
+    }
+    /// The part of a kernel's name that tells the geometry.
+    pub fn tag(&self) -> String {
+        format!("h{}x{}k{}_{}_c{}", self.heads, self.head_dim, self.kv_heads, self.cache, self.ctx)
+    }
+
+    /// Packed rows of `heads` heads of a weight: RoPE partners beside each other if `rotary > 0`.
+    pub fn rows(&self, weight: WeightId, heads: u32, rotary: u32) -> Vec<Option<(WeightId, u32)>> {
+        let mut rows = Vec::with_capacity((heads * self.packed_rows) as usize);
+        for h in 0..heads {
+            let base = h * self.head_dim;
+            for d in 0..self.packed_rows {
+                rows.push(self.source_dim(d, rotary).map(|d| (weight, base + d)));
+            }
+        }
+        rows
+    }
+
+    fn source_dim(&self, d: u32, rotary: u32) -> Option<u32> {
+        if d < rotary {
+            Some(if d.is_multiple_of(2) { d / 2 } else { rotary / 2 + d / 2 })
+        } else if d < self.head_dim {
+            Some(d)
+        } else {
+            None
+        }
+    }
+}
+
+/// Which projections a kernel computes; those of one weight format share one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parts {
+    /// Queries.
+    pub q: bool,
+    /// Keys.
+    pub k: bool,
+    /// Values.
+    pub v: bool,
+}
+
+impl Parts {
+    /// The part of a kernel's name that tells the projections.
+    pub fn tag(self) -> String {
+        [(self.q, 'q'), (self.k, 'k'), (self.v, 'v')].iter().filter(|(on, _)| *on).map(|(_, c)| c).collect()
+    }
+}
