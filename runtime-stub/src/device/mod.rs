@@ -73,6 +73,7 @@ pub struct Opening<'a, 'b> {
 }
 
 /// An open device with the weights of a model.
+#[allow(clippy::large_enum_variant, reason = "a model has one, in place, and there is no allocator to put a large one elsewhere")]
 pub enum Device<'b> {
     /// The processor.
     Cpu(cpu::Cpu<'b>),
@@ -85,6 +86,7 @@ pub enum Device<'b> {
 }
 
 /// What a session has on a device.
+#[allow(clippy::large_enum_variant, reason = "a session has one, in place, and there is no allocator to put a large one elsewhere")]
 pub enum Memory<'m> {
     /// On the processor.
     Cpu(cpu::CpuMemory<'m>),
