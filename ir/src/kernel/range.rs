@@ -102,8 +102,8 @@ pub struct Facts {
     facts: Vec<Vec<Form>>,
     /// Atoms to which [`Facts::assume`] added a fact that a scope will take back.
     trail: Vec<usize>,
-    /// Quotients by dividend and divisor.
-    quotients: BTreeMap<(Form, i128), Form>,
+    /// Quotients by dividend and divisor; of several, the last knows most of the scope that is open.
+    quotients: BTreeMap<(Form, i128), Vec<Form>>,
 }
 
 /// A place to which [`Facts::leave`] goes back.
@@ -155,7 +155,10 @@ impl Facts {
         for atom in self.trail.drain(scope.trail..).rev() {
             self.facts[atom].pop();
         }
-        self.quotients.retain(|_, q| q.newest().is_some_and(|(a, _)| a < scope.atoms));
+        self.quotients.retain(|_, known| {
+            known.retain(|q| q.newest().is_some_and(|(a, _)| a < scope.atoms));
+            !known.is_empty()
+        });
     }
 
     /// The least and greatest value of a form by intervals alone.
@@ -226,11 +229,15 @@ impl Facts {
         if divisor == 1 {
             return a.clone();
         }
-        if let Some(q) = self.quotients.get(&(a.clone(), divisor)) {
+        let (low, high) = self.within(a, 0, i128::from(u32::MAX));
+        let (low, high) = (low / divisor, high / divisor);
+        // One that was made where less was known stays as good unless the interval is tighter here.
+        if let Some(q) = self.quotients.get(&(a.clone(), divisor)).and_then(|known| known.last())
+            && q.newest().is_some_and(|(atom, _)| self.atoms[atom].0 >= low && self.atoms[atom].1 <= high)
+        {
             return q.clone();
         }
-        let (low, high) = self.within(a, 0, i128::from(u32::MAX));
-        let q = self.unknown(low / divisor, high / divisor);
+        let q = self.unknown(low, high);
         // A constant may hold only in this scope; it must teach nothing about older atoms.
         if q.as_constant().is_some() {
             return q;
@@ -239,7 +246,7 @@ impl Facts {
             self.learn(&under);
             self.learn(&over);
         }
-        self.quotients.insert((a.clone(), divisor), q.clone());
+        self.quotients.entry((a.clone(), divisor)).or_default().push(q.clone());
         q
     }
 
@@ -304,6 +311,20 @@ mod tests {
         assert_eq!(f.most(&q), Some(62));
         assert_eq!(r.plus(&q, 16), Some(a.clone()));
         assert_eq!(f.quotient(&a, 16), q);
+    }
+
+    #[test]
+    fn a_quotient_is_tighter_where_its_dividend_is() {
+        let mut f = Facts::default();
+        let a = f.unknown(0, 127);
+        let wide = f.quotient(&a, 16);
+        let scope = f.enter();
+        f.assume(&a.offset(-40).expect("small"));
+        let tight = f.quotient(&a, 16);
+        assert_eq!(f.most(&tight.times(112).expect("small")), Some(224));
+        assert_eq!(f.quotient(&a, 16), tight);
+        f.leave(scope);
+        assert_eq!(f.quotient(&a, 16), wide);
     }
 
     #[test]

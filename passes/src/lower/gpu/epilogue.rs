@@ -281,6 +281,9 @@ impl QkvOutput {
         let first = b.add(within, first);
         for i in 0..(QUAD / 2) as u16 {
             let pair = b.add(first, u32::from(i));
+            let exists = b.cmp(CmpOp::Lt, pair, h.pairs());
+            // Taken here, where it is needed: in the guard the range verifier would take it for nothing new.
+            let pair = b.min(pair, h.pairs() - 1);
             let value = b.shuffle(quad, quad, vec![2 * i, 2 * i + 1]);
             let emit = |b: &mut KernelBuilder| {
                 let value = match (self.rope, position) {
@@ -292,7 +295,6 @@ impl QkvOutput {
             if h.dims == h.packed_rows {
                 emit(b);
             } else {
-                let exists = b.cmp(CmpOp::Lt, pair, h.pairs());
                 b.if_(exists, emit);
             }
         }

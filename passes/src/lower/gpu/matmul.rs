@@ -90,12 +90,7 @@ pub fn launch(name: &str, frame: &Frame, epilogue: &Epilogue, sched: &Schedule, 
         Phase::Decode | Phase::Prefill => b.constant(Type::INDEX, 0u32),
     };
     let first_block = b.mul(y, 2u32);
-    let starts = [0, 1].map(|i: u32| {
-        let block = b.add(first_block, i);
-        let block = b.min(block, blocks - 1);
-        matrix.block_start(b, block)
-    });
-    let weights = WeightTile::new(b, matrix, tiling.numbers, weight_memory, lanes, lane, starts);
+    let weights = WeightTile::new(b, matrix, tiling.numbers, weight_memory, lanes, lane, first_block, blocks);
     let acts = ActTile::new(b, act, tiling.numbers, act_memory, tiling.tokens, lanes, lane, |b, token| {
         let token = b.add(t_begin, token);
         let token = b.min(token, last);

@@ -40,7 +40,8 @@ pub fn launch(name: &str, frame: &Frame, epilogue: &Epilogue, sched: &Schedule, 
         Phase::HeadOne | Phase::HeadMany => b.builtin(Builtin::Row),
         Phase::Decode | Phase::Prefill => b.constant(slmc_ir::kernel::Type::INDEX, 0u32),
     };
-    let (row_lane, slice) = (b.binary(BinaryOp::Rem, lane, row_lanes), b.div(lane, row_lanes));
+    // A bit operation: a remainder stays tied to its quotient, behind which the range verifier does not see that rows end.
+    let (slice, row_lane) = (b.div(lane, row_lanes), b.binary(BinaryOp::And, lane, row_lanes - 1));
     let first = b.mul(local, frame.unit_blocks);
     let starts = (0..frame.unit_blocks)
         .map(|i| {

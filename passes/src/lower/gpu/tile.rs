@@ -7,6 +7,9 @@
 //! quads, read neighbouring rows; rows and planes are padded for the banks.
 //!
 //! What a lane brings in for the next tile waits in variables while it computes on this one.
+//!
+//! Places within runs of a power of two are bit operations: a remainder stays tied to its quotient, behind which the range
+//! verifier does not see that both have an end.
 
 use slmc_ir::graph::DType;
 use slmc_ir::kernel::{BinaryOp, BufId, CmpOp, KernelBuilder, Type, ValueId, VarId};
@@ -66,8 +69,10 @@ pub struct WeightTile {
     scales: Option<BufId>,
     lanes: u32,
     lane: ValueId,
-    /// First elements of the two blocks.
-    starts: [ValueId; 2],
+    /// The first of the two blocks; the second may not exist.
+    first_block: ValueId,
+    /// Blocks of the matrix.
+    blocks: u32,
     items: Vec<Item>,
     scale: Option<VarId>,
 }
@@ -87,7 +92,8 @@ impl WeightTile {
         (tile, quantized.then(|| b.workgroup("weight_scales", F32, ROWS)))
     }
 
-    /// Makes the lane's part of it; `starts` are the blocks' first elements.
+    /// Makes the lane's part of it, of blocks `first_block` on; past the last of `blocks`, the last again.
+    #[allow(clippy::too_many_arguments, reason = "the parts of one kernel, named at its only call")]
     pub fn new(
         b: &mut KernelBuilder,
         matrix: Matrix,
@@ -95,9 +101,10 @@ impl WeightTile {
         (tile, scales): (BufId, Option<BufId>),
         lanes: u32,
         lane: ValueId,
-        starts: [ValueId; 2],
+        first_block: ValueId,
+        blocks: u32,
     ) -> Self {
-        let mut made = Self { matrix, numbers, tile, scales, lanes, lane, starts, items: Vec::new(), scale: None };
+        let mut made = Self { matrix, numbers, tile, scales, lanes, lane, first_block, blocks, items: Vec::new(), scale: None };
         let per_item = made.lanes_per_item();
         let groups = lanes / per_item;
         let mine = b.div(lane, per_item);
@@ -143,7 +150,7 @@ impl WeightTile {
     /// Block and place within it of an item.
     fn place(&self, b: &mut KernelBuilder, item: &Item) -> (ValueId, ValueId) {
         let index = if self.fills(&self.items) { item.index } else { b.min(item.index, self.count() - 1) };
-        (b.div(index, self.per_block()), b.binary(BinaryOp::Rem, index, self.per_block()))
+        (b.div(index, self.per_block()), b.binary(BinaryOp::And, index, self.per_block() - 1))
     }
 
     /// Whether all lanes have all their items.
@@ -160,16 +167,16 @@ impl WeightTile {
         }
     }
 
+    /// First element of a block of the tile.
     fn start(&self, b: &mut KernelBuilder, block: ValueId) -> ValueId {
-        let is_second = b.cmp(CmpOp::Eq, block, 1u32);
-        let step = b.sub(self.starts[1], self.starts[0]);
-        let step = b.select(is_second, step, 0u32);
-        b.add(self.starts[0], step)
+        let block = b.add(self.first_block, block);
+        let block = b.min(block, self.blocks - 1);
+        self.matrix.block_start(b, block)
     }
 
     /// Loads the lane's items of a part.
     pub fn fetch(&self, b: &mut KernelBuilder, part: ValueId) {
-        let row = b.binary(BinaryOp::Rem, self.lane, self.lanes_per_item());
+        let row = b.binary(BinaryOp::And, self.lane, self.lanes_per_item() - 1);
         for item in &self.items {
             self.guarded(b, item, |b| {
                 let (block, place) = self.place(b, item);
@@ -183,7 +190,7 @@ impl WeightTile {
         if let Some(var) = self.scale {
             self.with_row(b, |b, row| {
                 let block = b.div(row, BLOCK);
-                let within = b.binary(BinaryOp::Rem, row, BLOCK);
+                let within = b.binary(BinaryOp::And, row, BLOCK - 1);
                 let start = self.start(b, block);
                 let word = self.matrix.load_scale(b, start, part, within);
                 b.set(var, word);
@@ -243,7 +250,7 @@ impl WeightTile {
     /// Writes what [`Self::fetch`] loaded to the tile.
     pub fn put(&self, b: &mut KernelBuilder) {
         let rows = self.matrix.rows_per_lane();
-        let row = b.binary(BinaryOp::Rem, self.lane, self.lanes_per_item());
+        let row = b.binary(BinaryOp::And, self.lane, self.lanes_per_item() - 1);
         let row = b.mul(row, rows);
         for item in &self.items {
             self.guarded(b, item, |b| {
