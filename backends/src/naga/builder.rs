@@ -50,6 +50,14 @@ impl<'m> Builder<'m> {
         v
     }
 
+    /// Gives a value a name, and so a statement of its own in text: without one, naga writes what is used once where it is used,
+    /// and long chains become expressions deeper than compilers take.
+    pub(super) fn name(&mut self, v: V, name: impl FnOnce() -> String) {
+        if !self.function.expressions[v].needs_pre_emit() {
+            self.function.named_expressions.entry(v).or_insert_with(name);
+        }
+    }
+
     pub(super) fn stmt(&mut self, statement: Statement) {
         self.block().push(statement, NOWHERE);
     }
@@ -151,15 +159,15 @@ impl<'m> Builder<'m> {
     }
 
     /// A pointer to a variable of the function.
-    pub(super) fn local(&mut self, name: Option<String>, ty: Handle<naga::Type>) -> V {
-        let variable = self.function.local_variables.append(LocalVariable { name, ty, init: None }, NOWHERE);
+    pub(super) fn local(&mut self, name: String, ty: Handle<naga::Type>) -> V {
+        let variable = self.function.local_variables.append(LocalVariable { name: Some(name), ty, init: None }, NOWHERE);
         self.expr(Expression::LocalVariable(variable))
     }
 
     /// A pointer to a variable of lanes.
-    pub(super) fn variable(&mut self, scalar: naga::Scalar, lanes: u16) -> V {
+    pub(super) fn variable(&mut self, name: String, scalar: naga::Scalar, lanes: u16) -> V {
         let ty = types::numeric(self.types, scalar, lanes);
-        self.local(None, ty)
+        self.local(name, ty)
     }
 
     /// A scalar over all lanes of the subgroup.

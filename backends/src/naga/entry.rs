@@ -99,14 +99,14 @@ pub(super) fn add(
     for (id, buffer) in kernel.buffers.iter() {
         buffers.push(match (globals.get(&id), private.get(&id)) {
             (Some(&variable), _) => b.expr(Expression::GlobalVariable(variable)),
-            (None, Some(&ty)) => b.local(Some(buffer.name.clone()), ty),
+            (None, Some(&ty)) => b.local(buffer.name.clone(), ty),
             (None, None) => return Err(Fault(format!("{id} has no variable"))),
         });
     }
     let mut vars = Vec::new();
-    for (_, ty) in kernel.vars.iter() {
+    for (id, ty) in kernel.vars.iter() {
         let (scalar, lanes) = Form::of(*ty, halves).ok_or_else(|| Fault(format!("no form for {ty}")))?.shape();
-        vars.push(b.variable(scalar, lanes));
+        vars.push(b.variable(id.to_string(), scalar, lanes));
     }
     let mut f = Func { b, kernel, halves, values: vec![None; kernel.values.len()], buffers, vars, builtins };
     stmt::block(&mut f, &kernel.body)?;

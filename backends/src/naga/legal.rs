@@ -205,6 +205,7 @@ fn stmt_fault(kernel: &Kernel, stmt: &Stmt, gpu: &Gpu) -> Option<(String, Findin
             (elem != ty).then(|| (format!("store {buf}, {v}"), (format!("a store of {ty} to a buffer of {elem}"), SAME)))
         }
         Stmt::Subgroup { dst, op, .. } => (!gpu.subgroups).then(|| (dst.to_string(), (format!("subgroup {op}"), MEMORY))),
-        _ => None,
+        Stmt::Let(_) | Stmt::Store { .. } | Stmt::Prefetch { .. } | Stmt::Var { .. } | Stmt::Get { .. } | Stmt::Set { .. } => None,
+        Stmt::For { .. } | Stmt::If { .. } | Stmt::Barrier => None,
     }
 }

@@ -22,6 +22,7 @@ fn stmt(f: &mut Func<'_, '_>, s: &Stmt) -> Result<(), Fault> {
             let value = &kernel.values[*v];
             let Def::Expr(e) = &value.def else { return Err(Fault(format!("`let {v}` has no expression"))) };
             let out = expr::expr(f, e, value.ty)?;
+            f.b.name(out, || v.to_string());
             f.define(*v, out);
         }
         Stmt::Load { dst, buf, index } => {
@@ -101,7 +102,7 @@ fn unrolled(f: &mut Func<'_, '_>, iv: ValueId, bounds: Bounds, copies: u32, body
     let copies = if copies.checked_mul(step).is_some() { copies } else { 1 };
     let (Operand::Imm(Imm::Int(first)), Operand::Imm(Imm::Int(last))) = (bounds.start, bounds.end) else {
         let (start, end) = (f.operand(bounds.start, Type::INDEX)?, f.operand(bounds.end, Type::INDEX)?);
-        let now = counter(f, start);
+        let now = counter(f, iv, start);
         repeat(f, iv, now, end, step, copies, body)?;
         if copies > 1 {
             repeat(f, iv, now, end, step, 1, body)?;
@@ -113,7 +114,7 @@ fn unrolled(f: &mut Func<'_, '_>, iv: ValueId, bounds: Bounds, copies: u32, body
     let end_of_groups = trips - trips % u64::from(copies);
     if end_of_groups > u64::from(copies) {
         let (start, end) = (f.b.u32(place(0)), f.b.u32(place(end_of_groups)));
-        let now = counter(f, start);
+        let now = counter(f, iv, start);
         repeat(f, iv, now, end, step, copies, body)?;
     } else {
         copy(f, iv, (0..end_of_groups).map(place), body)?;
@@ -122,8 +123,8 @@ fn unrolled(f: &mut Func<'_, '_>, iv: ValueId, bounds: Bounds, copies: u32, body
 }
 
 /// A variable that holds `start`.
-fn counter(f: &mut Func<'_, '_>, start: V) -> V {
-    let now = f.b.variable(Ns::U32, 1);
+fn counter(f: &mut Func<'_, '_>, iv: ValueId, start: V) -> V {
+    let now = f.b.variable(format!("next_{iv}"), Ns::U32, 1);
     f.b.store(now, start);
     now
 }

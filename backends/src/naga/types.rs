@@ -97,7 +97,8 @@ pub(super) fn walk<'k>(stmts: &'k [Stmt], f: &mut impl FnMut(&'k Stmt)) {
                 walk(then, f);
                 walk(otherwise, f);
             }
-            _ => {}
+            Stmt::Let(_) | Stmt::Load { .. } | Stmt::Store { .. } | Stmt::Prefetch { .. } => {}
+            Stmt::Var { .. } | Stmt::Get { .. } | Stmt::Set { .. } | Stmt::Subgroup { .. } | Stmt::Barrier => {}
         }
     }
 }

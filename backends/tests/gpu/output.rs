@@ -143,6 +143,33 @@ fn one_metal_text_has_all_kernels_with_the_slots_of_the_contract() {
 }
 
 #[test]
+fn long_chains_do_not_nest_deeper_in_metal_than_compilers_take() {
+    let mut b = KernelBuilder::new("chain", crate::case::BOUNDS, [1, 1, 1]);
+    let data = b.param("data", Type::scalar(Scalar::F32), 8, Access::ReadWrite, 64);
+    let (mut sum, factor) = (b.load(Type::scalar(Scalar::F32), data, 0u32), b.load(Type::scalar(Scalar::F32), data, 1u32));
+    for i in 0..3000u16 {
+        sum = b.fma(factor, f32::from(i), sum);
+    }
+    b.store(data, 2u32, sum);
+    let mut module = KernelModule::default();
+    module.kernels.push(b.finish());
+    let text = String::from_utf8(shaders(&module, GpuApi::Metal).bytes).expect("MSL is text");
+    let depth = |line: &str| {
+        line.chars()
+            .scan(0i32, |depth, c| {
+                Some(*{
+                    *depth += i32::from(c == '(') - i32::from(c == ')');
+                    depth
+                })
+            })
+            .max()
+    };
+    let deepest = text.lines().filter_map(depth).max();
+    // Clang's limit is 256.
+    assert!(deepest < Some(32), "{deepest:?}");
+}
+
+#[test]
 fn workgroup_slots_have_the_order_of_the_arrays_and_skip_unused_ones() {
     let mut b = KernelBuilder::new("slots", crate::case::BOUNDS, [1, 1, 1]);
     b.lanes(4);

@@ -2,7 +2,7 @@
 
 use crate::case::{Case, Gen, numbers};
 use crate::flow::{case, global};
-use slmc_ir::kernel::{Access, BinaryOp, Builtin, CmpOp, KernelBuilder, ReduceOp, Scalar, Type, UnaryOp};
+use slmc_ir::kernel::{Access, BinaryOp, Builtin, CmpOp, ReduceOp, Scalar, Type, UnaryOp};
 
 const F32: Type = Type::scalar(Scalar::F32);
 const I32: Type = Type::scalar(Scalar::I32);
