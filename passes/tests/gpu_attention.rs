@@ -9,7 +9,7 @@ use slmc_passes::lower::activation::ActShape;
 use slmc_passes::lower::gpu::attention::Attention;
 use slmc_passes::lower::gpu::heads::geometry;
 use slmc_passes::lower::heads::Heads;
-use slmc_passes::lower::launch::{Limits, Phase};
+use slmc_passes::lower::launch::{Launch, Limits, Phase};
 
 #[derive(Debug, Clone, Copy)]
 struct Case {
@@ -50,20 +50,31 @@ impl Case {
         1.0 / (self.head_dim as f32).sqrt()
     }
 
-    /// The verified kernel of a phase.
-    fn kernel(&self, phase: Phase) -> Kernel {
+    /// The verified kernels of a phase, with what lies between if there are two.
+    fn launches(&self, phase: Phase) -> (Vec<Launch>, Vec<u64>) {
         let gpu = self.gpu();
         let out = self.out(phase);
-        let launch =
-            Attention { heads: self.geometry(), scale: self.scale(), out, phase, gpu: &gpu, q_rows: out.rows }.launch("attention", &self.limits());
-        if let Err(faults) = verify_kernel(&launch.kernel) {
-            panic!("{self:?} {phase:?}: {faults:#?}");
+        let limits = self.limits();
+        let attention = Attention { heads: self.geometry(), scale: self.scale(), out, phase, gpu: &gpu, q_rows: out.rows };
+        let mut launches = vec![attention.launch("attention", &limits)];
+        let parts: Vec<u64> = attention.parts(&limits).into_iter().map(|(_, bytes)| bytes).collect();
+        if !parts.is_empty() {
+            launches.push(attention.combine("combine", &limits));
         }
-        let shared: u32 = launch.kernel.buffers.iter().filter(|(_, b)| b.space == Space::Workgroup).map(|(_, b)| b.len * b.elem.bytes()).sum();
-        assert!(shared <= gpu.shared_bytes, "{self:?} {phase:?}: {shared} bytes of workgroup memory");
-        assert!(launch.kernel.params().count() as u32 <= gpu.storage_buffers);
-        launch.kernel
+        for launch in &launches {
+            if let Err(faults) = verify_kernel(&launch.kernel) {
+                panic!("{self:?} {phase:?}: {faults:#?}");
+            }
+            let shared = shared_bytes(&launch.kernel);
+            assert!(shared <= gpu.shared_bytes, "{self:?} {phase:?}: {shared} bytes of workgroup memory");
+            assert!(launch.kernel.params().count() as u32 <= gpu.storage_buffers);
+        }
+        (launches, parts)
     }
+}
+
+fn shared_bytes(kernel: &Kernel) -> u32 {
+    kernel.buffers.iter().filter(|(_, b)| b.space == Space::Workgroup).map(|(_, b)| b.len * b.elem.bytes()).sum()
 }
 
 /// Numbers about −1 … 1.
@@ -152,8 +163,17 @@ fn close(found: f32, expected: f32, what: impl std::fmt::Display) {
     assert!((found - expected).abs() <= 2e-6 + 1e-5 * expected.abs(), "{what}: {found}, expected {expected}");
 }
 
+fn run<'a>(case: Case, launch: &Launch, step: Step, buffers: impl Iterator<Item = &'a mut [u8]>) {
+    let code = Compiled::new(&launch.kernel).expect("sound");
+    let (mut memory, places) = Memory::of_slices(buffers.collect());
+    let mut machine = Machine::new(&code).with_subgroups(case.subgroup.max(1));
+    if let Err(fault) = machine.grid(&mut memory, &places, step, launch.grid.map(|e| e.tiles(step.t, step.p))) {
+        panic!("{case:?}, {step:?}: {fault}");
+    }
+}
+
 /// Runs a step and compares every row.
-fn check(case: Case, phase: Phase, kernel: &Kernel, t: u32, p: u32) {
+fn check(case: Case, phase: Phase, (launches, parts): &(Vec<Launch>, Vec<u64>), t: u32, p: u32) {
     let h = case.geometry();
     let out = case.out(phase);
     let data = Data::new(&case, t, p + t, t * 1000 + p);
@@ -173,13 +193,16 @@ fn check(case: Case, phase: Phase, kernel: &Kernel, t: u32, p: u32) {
     } else {
         vec![vec![0x55; out.rows as usize * stride * 4]]
     };
-    let code = Compiled::new(kernel).expect("sound");
-    let mut slices: Vec<&mut [u8]> = vec![&mut q, &mut k, &mut v];
-    slices.extend(written.iter_mut().map(Vec::as_mut_slice));
-    let (mut memory, places) = Memory::of_slices(slices);
-    let mut machine = Machine::new(&code).with_subgroups(case.subgroup.max(1));
-    if let Err(fault) = machine.grid(&mut memory, &places, Step { t, p, row: 0 }, kernel.grid) {
-        panic!("{case:?}, t = {t}, p = {p}: {fault}");
+    let mut parts: Vec<Vec<u8>> = parts.iter().map(|&bytes| vec![0xff; bytes as usize]).collect();
+    let inputs = [&mut q, &mut k, &mut v].map(Vec::as_mut_slice);
+    let step = Step { t, p, row: 0 };
+    match launches.as_slice() {
+        [one] => run(case, one, step, inputs.into_iter().chain(written.iter_mut().map(Vec::as_mut_slice))),
+        [first, second] => {
+            run(case, first, step, inputs.into_iter().chain(parts.iter_mut().map(Vec::as_mut_slice)));
+            run(case, second, step, parts.iter_mut().chain(&mut written).map(Vec::as_mut_slice));
+        }
+        _ => panic!("one or two kernels"),
     }
     for row in 0..out.rows {
         let at = row as usize * stride;
@@ -210,13 +233,13 @@ fn check(case: Case, phase: Phase, kernel: &Kernel, t: u32, p: u32) {
 }
 
 fn decode(case: Case, ps: &[u32]) {
-    let kernel = case.kernel(Phase::Decode);
-    ps.iter().for_each(|&p| check(case, Phase::Decode, &kernel, 1, p));
+    let launches = case.launches(Phase::Decode);
+    ps.iter().for_each(|&p| check(case, Phase::Decode, &launches, 1, p));
 }
 
 fn prefill(case: Case, steps: &[(u32, u32)]) {
-    let kernel = case.kernel(Phase::Prefill);
-    steps.iter().for_each(|&(t, p)| check(case, Phase::Prefill, &kernel, t, p));
+    let launches = case.launches(Phase::Prefill);
+    steps.iter().for_each(|&(t, p)| check(case, Phase::Prefill, &launches, t, p));
 }
 
 #[test]
@@ -263,6 +286,17 @@ fn any_way_to_reduce_gives_the_same() {
 }
 
 #[test]
+fn spans_of_a_long_cache_are_combined() {
+    for (subgroup, quantized) in [(0, false), (8, true)] {
+        for (heads, kv_heads, head_dim) in [(3, 1, 32), (2, 2, 64)] {
+            let case = Case { heads, kv_heads, head_dim, subgroup, quantized, cache: DType::F16, ctx: 1300, ..PLAIN };
+            assert_eq!(case.launches(Phase::Decode).0.len(), 2);
+            decode(case, &[0, 511, 512, 1100, 1299]);
+        }
+    }
+}
+
+#[test]
 fn results_are_quantized_where_they_are_made() {
     for (head_dim, lanes) in [(32, 32), (64, 32), (128, 64)] {
         let case = Case { head_dim, lanes, quantized: true, cache: DType::F16, ctx: 100, ..PLAIN };
@@ -276,19 +310,26 @@ fn results_are_quantized_where_they_are_made() {
 fn kernels_of_real_size_pass_the_verifier_and_fit_workgroup_memory() {
     for target in known::known() {
         let Some(gpu) = target.gpu else { continue };
-        for (heads, kv_heads, head_dim) in [(32, 4, 64), (9, 3, 64), (14, 2, 64), (32, 8, 128), (8, 1, 256), (32, 32, 80), (16, 16, 128)] {
+        for (heads, kv_heads, head_dim) in [(4, 2, 32), (32, 4, 64), (9, 3, 64), (14, 2, 64), (32, 8, 128), (8, 1, 256), (32, 32, 80), (16, 16, 128)]
+        {
             for quantized in [false, head_dim % 32 == 0] {
                 let case = Case { heads, kv_heads, head_dim, cache: DType::F16, ctx: 4096, chunk: 256, quantized, ..PLAIN };
                 for phase in [Phase::Decode, Phase::Prefill] {
                     let out = case.out(phase);
                     let attention = Attention { heads: case.geometry(), scale: 0.125, out, phase, gpu: &gpu, q_rows: out.rows };
-                    let kernel = attention.launch("attention", &case.limits()).kernel;
-                    if let Err(faults) = verify_kernel(&kernel) {
-                        panic!("{} {case:?} {phase:?}: {faults:#?}", target.name);
+                    let mut kernels = vec![attention.launch("attention", &case.limits()).kernel];
+                    if attention.spans(&case.limits()) > 1 {
+                        kernels.push(attention.combine("combine", &case.limits()).kernel);
                     }
-                    let shared: u32 = kernel.buffers.iter().filter(|(_, b)| b.space == Space::Workgroup).map(|(_, b)| b.len * b.elem.bytes()).sum();
-                    assert!(shared <= gpu.shared_bytes, "{} {case:?} {phase:?}: {shared} bytes", target.name);
-                    assert!(attention.tile(&case.limits()).heads * head_dim >= 64, "{} {case:?} {phase:?}", target.name);
+                    assert_eq!(kernels.len() > 1, phase == Phase::Decode && head_dim % 32 == 0, "{} {case:?} {phase:?}", target.name);
+                    for kernel in kernels {
+                        if let Err(faults) = verify_kernel(&kernel) {
+                            panic!("{} {case:?} {phase:?}: {faults:#?}", target.name);
+                        }
+                        let shared = shared_bytes(&kernel);
+                        assert!(shared <= gpu.shared_bytes, "{} {case:?} {phase:?}: {shared} bytes", target.name);
+                    }
+                    assert!(attention.tile(&case.limits()).heads * head_dim >= 32, "{} {case:?} {phase:?}", target.name);
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use slmc_ir::interp::kernel::{Compiled, Machine, Memory, Step};
 use slmc_ir::kernel::{Access, BufId, Builtin, Kernel, KernelBuilder, ReduceOp, Scalar, StepBounds, Type, ValueId, verify_kernel};
-use slmc_passes::lower::gpu::reduce::{Reducer, Runs, Way, order_key};
+use slmc_passes::lower::gpu::reduce::{Reducer, Way, order_key};
 
 const F32: Type = Type::scalar(Scalar::F32);
 const OPS: [ReduceOp; 3] = [ReduceOp::Add, ReduceOp::Max, ReduceOp::Min];
@@ -125,34 +125,6 @@ fn reductions_in_a_loop_do_not_disturb_each_other() {
         let out = run(&b.finish(), subgroup, bytes(&input), 64);
         let expected: f32 = input.chunks(64).map(|c| expect(ReduceOp::Max, c.iter().copied())).sum();
         assert!(out.iter().all(|&w| f32::from_bits(w) == expected), "{way:?} {subgroup}");
-    }
-}
-
-#[test]
-fn runs_of_lanes_are_reduced_by_themselves() {
-    for (lanes, count) in [(32u32, 1u32), (64, 2), (128, 1), (256, 3)] {
-        for op in OPS {
-            let n = lanes * count;
-            let mut b = builder(lanes);
-            let x = b.param("x", F32, n, Access::Read, 16);
-            let y = b.param("y", F32, 2 * n, Access::Write, 16);
-            let runs = Runs::declare(&mut b, F32, lanes, count);
-            let lane = b.builtin(Builtin::Lane);
-            let values = load_all(&mut b, x, F32, lane, lanes, count);
-            for round in 0..2 {
-                for (i, r) in (0u32..).zip(runs.each(&mut b, op, &values)) {
-                    let at = b.add(lane, round * n + i * lanes);
-                    b.store(y, at, r);
-                }
-            }
-            let input = noise(lanes, n);
-            let out = run(&b.finish(), 8, bytes(&input), 2 * input.len());
-            for (i, &found) in out.iter().enumerate() {
-                let run = (i % input.len()) / 32 * 32;
-                let expected = expect(op, input[run..run + 32].iter().copied());
-                assert_eq!(f32::from_bits(found), expected, "{lanes} lanes, {op:?}, place {i}");
-            }
-        }
     }
 }
 

@@ -3,7 +3,8 @@
 //! Parameters come in an order that all kinds share, because the bindings are made from the graph:
 //! - embedding: tokens, table, residual rows, norm weight, activations written;
 //! - projection: activations read, weights, bias (if there is one), then those of the [`Epilogue`];
-//! - attention: q, key cache, value cache, activations written;
+//! - attention: q, key cache, value cache, activations written (split over positions: q, key cache, value cache, parts
+//!   written; then parts read, activations written);
 //! - quantization: f32 rows, activations written.
 
 use slmc_ir::graph::{AttentionAttrs, DType};
@@ -36,10 +37,21 @@ pub trait Emit {
     fn project(&self, name: &str, frame: &Frame, epilogue: &Epilogue, limits: &Limits) -> Launch;
     /// The kernel of attention over the cache.
     fn attention(&self, name: &str, attention: &Attention, limits: &Limits) -> Launch;
+    /// What follows attention that is split over positions, under the name given; `None` where one kernel does it all.
+    fn spans(&self, name: &str, attention: &Attention, limits: &Limits) -> Option<Spans>;
     /// The kernel that quantizes f32 rows.
     fn quantize(&self, name: &str, from: ActShape, to: ActShape, phase: Phase, limits: &Limits) -> Launch;
     /// The kernels that pick a greedy token; `None` where the host picks.
     fn pick(&self, vocab: u32, limits: &Limits) -> Option<Pick>;
+}
+
+/// Attention split over positions: its kernel writes parts in place of activations.
+#[derive(Debug)]
+pub struct Spans {
+    /// Names and bytes of the buffers of parts, in the order of the parameters.
+    pub parts: Vec<(&'static str, u64)>,
+    /// Parts to activations.
+    pub combine: Launch,
 }
 
 /// Kernels that pick the greatest logit: the first reads logits and writes candidates, the second reads these and writes the

@@ -15,7 +15,7 @@ use slmc_ir::plan::MatrixLayout;
 use slmc_ir::target::Target;
 
 use super::activation::ActShape;
-use super::emit::{Attention, Embed, Emit, Epilogue, Frame, Pick};
+use super::emit::{Attention, Embed, Emit, Epilogue, Frame, Pick, Spans};
 use super::heads::Heads;
 use super::launch::{HEAD_ROWS, Launch, Limits, Phase};
 use epilogue::{GatedOutput, LogitsOutput, ResidualOutput};
@@ -91,6 +91,10 @@ impl Emit for Cpu {
 
     fn attention(&self, name: &str, attention: &Attention, limits: &Limits) -> Launch {
         attention::launch(name, attention, &self.sched, limits)
+    }
+
+    fn spans(&self, _: &str, _: &Attention, _: &Limits) -> Option<Spans> {
+        None
     }
 
     fn quantize(&self, name: &str, from: ActShape, to: ActShape, phase: Phase, limits: &Limits) -> Launch {

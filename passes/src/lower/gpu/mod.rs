@@ -24,7 +24,7 @@ use slmc_ir::plan::MatrixLayout;
 use slmc_ir::target;
 
 use super::activation::{ActShape, GROUP};
-use super::emit::{Attention, Embed, Emit, Epilogue, Frame, Pick};
+use super::emit::{Attention, Embed, Emit, Epilogue, Frame, Pick, Spans};
 use super::heads::Heads;
 use super::launch::{HEAD_ROWS, Launch, Limits, Phase};
 use argmax::Argmax;
@@ -86,8 +86,12 @@ impl Emit for Gpu {
     }
 
     fn attention(&self, name: &str, what: &Attention, limits: &Limits) -> Launch {
-        let Attention { heads, scale, out, phase, q_rows } = *what;
-        attention::Attention { heads, scale, out, phase, gpu: &self.sched.gpu, q_rows }.launch(name, limits)
+        attention::Attention::new(what, &self.sched.gpu).launch(name, limits)
+    }
+
+    fn spans(&self, name: &str, what: &Attention, limits: &Limits) -> Option<Spans> {
+        let attention = attention::Attention::new(what, &self.sched.gpu);
+        (attention.spans(limits) > 1).then(|| Spans { parts: attention.parts(limits), combine: attention.combine(name, limits) })
     }
 
     fn quantize(&self, name: &str, from: ActShape, to: ActShape, phase: Phase, limits: &Limits) -> Launch {

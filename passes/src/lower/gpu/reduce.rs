@@ -18,9 +18,6 @@ use slmc_ir::target::Gpu;
 /// Fewest lanes of a subgroup on any device; workgroup memory has a slot for each subgroup there can be.
 pub const LEAST_SUBGROUP: u32 = 4;
 
-/// Lanes of a run that [`Runs`] reduces.
-pub const RUN: u32 = 32;
-
 /// How lanes of a workgroup meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
@@ -201,9 +198,11 @@ impl Reducer {
         let jobs = sets * width;
         for begin in (0..jobs).step_by(lanes as usize) {
             let job = b.add(lane, begin);
+            // Clamped apart from the guard below: within it the verifier would see the clamp as idle.
+            let set = b.div(job, width);
+            let set = b.min(set, sets - 1);
+            let part = b.binary(BinaryOp::Rem, job, width);
             let part_of_set = |b: &mut KernelBuilder| {
-                let set = b.div(job, width);
-                let part = b.binary(BinaryOp::Rem, job, width);
                 let first = b.mul(set, arity * lanes);
                 let first = b.add(first, part);
                 let found = (0..lanes / width)
@@ -258,80 +257,6 @@ impl Reducer {
         });
         b.barrier();
         (0..values.len() as u32).map(|i| b.load(self.ty, parts, i)).collect()
-    }
-}
-
-/// Workgroup memory for reductions over aligned runs of [`RUN`] lanes: rows of a packed block, features of a group.
-#[derive(Debug, Clone, Copy)]
-pub struct Runs {
-    ty: Type,
-    lanes: u32,
-    /// `ty [most, lanes]`.
-    given: BufId,
-    /// `ty [most, lanes / 8]`.
-    parts: BufId,
-}
-
-impl Runs {
-    /// Lanes whose values a part combines.
-    const PART: u32 = 8;
-
-    /// Declares it for up to `most` values of type `ty` at once; `lanes`, those of the workgroup, are a multiple of [`RUN`].
-    pub fn declare(b: &mut KernelBuilder, ty: Type, lanes: u32, most: u32) -> Self {
-        Self { ty, lanes, given: b.workgroup("run_given", ty, most * lanes), parts: b.workgroup("run_parts", ty, most * lanes / Self::PART) }
-    }
-
-    /// Bytes of workgroup memory that [`Self::declare`] takes.
-    pub fn bytes(ty: Type, lanes: u32, most: u32) -> u32 {
-        (lanes + lanes / Self::PART) * most * ty.bytes()
-    }
-
-    /// Reduces each of `values` over each run; each lane gets its run's. All lanes call it, in uniform flow.
-    pub fn each(&self, b: &mut KernelBuilder, op: ReduceOp, values: &[ValueId]) -> Vec<ValueId> {
-        const PARTS: u32 = RUN / Runs::PART;
-        let lane = b.builtin(Builtin::Lane);
-        let run = b.div(lane, RUN);
-        let place = b.binary(BinaryOp::Rem, lane, RUN);
-        let indexed: Vec<(u32, ValueId)> = (0u32..).zip(values.iter().copied()).collect();
-        for &(i, v) in &indexed {
-            let at = b.add(lane, i * self.lanes);
-            b.store(self.given, at, v);
-        }
-        b.barrier();
-        let fold = |b: &mut KernelBuilder, buf: BufId, first: ValueId, count: u32, stride: u32| {
-            let mut found: Vec<ValueId> = (0..count)
-                .map(|j| {
-                    let at = b.add(first, j * stride);
-                    b.load(self.ty, buf, at)
-                })
-                .collect();
-            while found.len() > 1 {
-                found = found.chunks(2).map(|pair| combine(b, op, pair[0], pair[1])).collect();
-            }
-            found[0]
-        };
-        let part_begin = b.mul(run, PARTS);
-        let part_place = b.min(place, PARTS - 1);
-        let forms = b.cmp(CmpOp::Lt, place, PARTS);
-        b.if_(forms, |b| {
-            let first = b.mul(run, RUN);
-            let first = b.add(first, part_place);
-            let part = b.add(part_begin, part_place);
-            for &(i, _) in &indexed {
-                let from = b.add(first, i * self.lanes);
-                let v = fold(b, self.given, from, Self::PART, PARTS);
-                let to = b.add(part, i * self.lanes / Self::PART);
-                b.store(self.parts, to, v);
-            }
-        });
-        b.barrier();
-        indexed
-            .iter()
-            .map(|&(i, _)| {
-                let from = b.add(part_begin, i * self.lanes / Self::PART);
-                fold(b, self.parts, from, PARTS, 1)
-            })
-            .collect()
     }
 }
 

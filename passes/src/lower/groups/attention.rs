@@ -1,7 +1,7 @@
 //! Attention over the cache, with the quantization that follows it: by the same kernel where a head's dims are whole groups.
 
 use slmc_ir::graph::{Group, Op};
-use slmc_ir::plan::Binding;
+use slmc_ir::plan::{ArenaId, Binding};
 
 use super::{Repr, Run};
 use crate::lower::activation::{ActShape, GROUP};
@@ -34,12 +34,21 @@ impl Lowering<'_> {
         let shape = ActShape { quantized: fused, k: attrs.heads * attrs.head_dim, rows, norm: None };
         let buffers = self.act_buffers(&format!("{result}"), &shape, false);
         let name = format!("attention_{}_s{:x}_{}_{}", heads.tag(), attrs.scale.to_bits(), shape.tag(), phase.tag());
-        let mut bindings = vec![Binding::Arena(q), Binding::Kv(k), Binding::Kv(v)];
-        bindings.extend(buffers.iter().copied().map(Binding::Arena));
         let attention = Attention { heads, scale: attrs.scale, out: shape, phase, q_rows: rows };
         let (emit, limits) = (self.emit, self.limits);
+        let spans = emit.spans(&format!("combine_{name}"), &attention, &limits);
+        let parts: Option<Vec<ArenaId>> =
+            spans.as_ref().map(|spans| spans.parts.iter().map(|(part, bytes)| self.buffer(format!("{result}.{part}"), *bytes, false)).collect());
+        let mut bindings = vec![Binding::Arena(q), Binding::Kv(k), Binding::Kv(v)];
+        bindings.extend(parts.as_ref().unwrap_or(&buffers).iter().copied().map(Binding::Arena));
         let dispatch = self.launch(&name, bindings, |name| emit.attention(name, &attention, &limits));
         run.out.push(dispatch);
+        if let (Some(spans), Some(parts)) = (spans, parts) {
+            let name = spans.combine.kernel.name.clone();
+            let bindings = parts.iter().chain(&buffers).copied().map(Binding::Arena).collect();
+            let dispatch = self.launch(&name, bindings, |_| spans.combine);
+            run.out.push(dispatch);
+        }
         let Some(quantized) = quantized else {
             run.values.insert(result, Repr::Act(buffers, shape));
             return;

@@ -10,24 +10,30 @@
 //! Rows are held as vectors, as many lanes as [`Tile::width`]; what is missing to a multiple of it repeats the last row and
 //! is not stored. Rows of tokens past T repeat the last token's. Windows and soft caps are not known here.
 //!
+//! In decode over a long cache the positions are dealt to several workgroups as *spans*; what they find is combined by a
+//! second kernel, [`Attention::combine`].
+//!
 //! What bounds it: in decode, cache bytes, and latency while tiles are few (so a tile has fewer heads than share a KV head
 //! where workgroups are scarce); a block costs two barriers with subgroups, three or four without. In prefill,
 //! workgroup memory: one word of it is read for each multiply-add of `width` rows. Registers: a lane keeps `4 · rows` f32 from
 //! block to block (maxima, totals, two sums) and `segments · rows` scores within one.
 
+mod combine;
 mod pass;
 mod store;
 mod tile;
 
-use slmc_ir::kernel::{Access, BinaryOp, Builtin, KernelBuilder};
+use slmc_ir::kernel::{Access, BinaryOp, Builtin, KernelBuilder, Type};
 use slmc_ir::plan::Extent;
 use slmc_ir::target::Gpu;
 
-use super::activation::{ALIGN, F32, params, scalar_params};
+use super::activation::{ALIGN, ActParams, F32, params, scalar_params};
 use super::reduce::{Reducer, Way};
 use crate::lower::activation::ActShape;
+use crate::lower::emit;
 use crate::lower::heads::Heads;
 use crate::lower::launch::{Launch, Limits, Phase};
+use combine::Part;
 use pass::{Body, LOWEST, state};
 pub use tile::Tile;
 
@@ -48,21 +54,43 @@ pub struct Attention<'a> {
     pub q_rows: u32,
 }
 
-impl Attention<'_> {
-    /// Makes the kernel: parameters q, key cache, value cache, then the activations written.
+/// Where a workgroup's results go.
+enum Output {
+    /// Activations, by quads of features.
+    Quads(ActParams),
+    /// Activations, feature by feature.
+    Features(ActParams),
+    /// What [`Attention::combine`] takes.
+    Part(Part),
+}
+
+impl<'a> Attention<'a> {
+    /// Attention on a device.
+    pub fn new(what: &emit::Attention, gpu: &'a Gpu) -> Self {
+        let emit::Attention { heads, scale, out, phase, q_rows } = *what;
+        Self { heads, scale, out, phase, gpu, q_rows }
+    }
+
+    /// Makes the kernel: parameters q, key cache, value cache, then the activations written, or with several spans the
+    /// buffers of [`Self::parts`].
     pub fn launch(&self, name: &str, limits: &Limits) -> Launch {
         let (h, lanes) = (self.heads, self.gpu.lanes);
         let tile = self.tile(limits);
         let token_grid = Extent::tokens(tile.tokens, limits.tokens(self.phase).div_ceil(tile.tokens));
         let head_grid = Extent::fixed(h.heads / tile.heads);
+        let span_grid = self.span_grid(limits);
 
-        let mut kb = KernelBuilder::new(name, limits.bounds(self.phase), [token_grid.max, head_grid.max, 1]);
+        let mut kb = KernelBuilder::new(name, limits.bounds(self.phase), [token_grid.max, head_grid.max, span_grid.max]);
         let b = &mut kb;
         b.lanes(lanes);
         let q = b.param("q", F32, self.q_rows * h.q_stride(), Access::Read, ALIGN);
         let k = b.param("k_cache", h.pair(), h.cache_pairs(), Access::Read, ALIGN);
         let v = b.param("v_cache", h.pair(), h.cache_pairs(), Access::Read, ALIGN);
-        let act = if self.by_quads() { params(&self.out, b) } else { scalar_params(&self.out, b) };
+        let to = match self.spans(limits) {
+            1 if self.by_quads() => Output::Quads(params(&self.out, b)),
+            1 => Output::Features(scalar_params(&self.out, b)),
+            spans => Output::Part(Part::params(b, &h, spans, Access::Write)),
+        };
         let vec = tile.vec();
         let rows = b.workgroup("rows", vec, tile.vectors() * h.dims);
         let weights = b.workgroup("weights", vec, tile.vectors() * tile.segments * lanes);
@@ -96,7 +124,6 @@ impl Attention<'_> {
             tile,
             k,
             v,
-            act,
             rows,
             weights,
             reducer,
@@ -116,19 +143,37 @@ impl Attention<'_> {
             sums,
         };
         body.load_queries(b, q, t_all);
-        b.for_(0u32, end, tile.segments * lanes, |b, base| {
+        let span = b.builtin(Builtin::Grid(2));
+        let (begin, end) = match &to {
+            Output::Part(_) => {
+                let begin = b.mul(span, self.span_positions(&tile));
+                let span_end = b.add(begin, self.span_positions(&tile));
+                (begin, b.min(end, span_end))
+            }
+            Output::Quads(_) | Output::Features(_) => (b.constant(Type::INDEX, 0u32), end),
+        };
+        b.for_(begin, end, tile.segments * lanes, |b, base| {
             let count = b.sub(end, base);
             let count = b.min(count, tile.segments * lanes);
             let scores = body.scores(b, base, count);
             let factors = body.softmax(b, count, &scores);
             body.values(b, base, count, &factors);
         });
-        body.gather(b);
-        if body.at.by_quads() {
-            body.store(b);
-        } else {
-            body.store_features(b, y, head_grid.max - 1);
+        let totals = body.totals(b);
+        match to {
+            Output::Quads(act) => {
+                body.gather(b, Some(&totals));
+                body.store(b, &act);
+            }
+            Output::Features(act) => {
+                body.gather(b, Some(&totals));
+                body.store_features(b, &act, y, head_grid.max - 1);
+            }
+            Output::Part(part) => {
+                body.gather(b, None);
+                body.store_part(b, part, span, &totals);
+            }
         }
-        Launch { kernel: kb.finish(), grid: [token_grid, head_grid, Extent::fixed(1)] }
+        Launch { kernel: kb.finish(), grid: [token_grid, head_grid, span_grid] }
     }
 }

@@ -2,7 +2,7 @@
 
 use slmc_ir::kernel::{BufId, CmpOp, KernelBuilder, ReduceOp, UnaryOp, ValueId, VarId};
 
-use super::super::activation::{ActParams, F32};
+use super::super::activation::F32;
 use super::super::reduce::{Reducer, vector_of};
 use super::{Attention, Tile};
 
@@ -47,7 +47,6 @@ pub(super) struct Body<'a> {
     pub(super) tile: Tile,
     pub(super) k: BufId,
     pub(super) v: BufId,
-    pub(super) act: ActParams,
     /// `[vectors, dims]`: queries, scaled; in the end results.
     pub(super) rows: BufId,
     /// `[vectors, positions of a block]`: e^(score − most).

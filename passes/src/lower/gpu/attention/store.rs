@@ -4,16 +4,22 @@ use slmc_ir::kernel::{BinaryOp, CmpOp, KernelBuilder, ReduceOp, ValueId};
 
 use super::super::activation::{ActParams, Exchange, GROUP_LANES, QUAD, Quad, store_quads};
 use super::super::reduce::{scalars_of, vector_of};
+use super::combine::Part;
 use super::pass::Body;
 use crate::lower::activation::GROUP;
 
 impl Body<'_> {
-    /// Adds up the slices in `rows`, divided by the sums of weights.
-    pub(super) fn gather(&self, b: &mut KernelBuilder) {
-        let h = self.at.heads;
+    /// The sums of weights of all rows, which every lane gets.
+    pub(super) fn totals(&self, b: &mut KernelBuilder) -> Vec<ValueId> {
         let totals: Vec<ValueId> = self.total.iter().map(|&t| b.get(t)).collect();
+        self.reducer.all_settled(b, ReduceOp::Add, &totals)
+    }
+
+    /// Adds up the slices in `rows`, divided by the totals if these are given.
+    pub(super) fn gather(&self, b: &mut KernelBuilder, totals: Option<&[ValueId]>) {
+        let h = self.at.heads;
         let one = b.constant(self.tile.vec(), 1.0f32);
-        let inverse: Vec<ValueId> = self.reducer.all_settled(b, ReduceOp::Add, &totals).into_iter().map(|total| b.div(one, total)).collect();
+        let factors: Option<Vec<ValueId>> = totals.map(|totals| totals.iter().map(|&total| b.div(one, total)).collect());
         let put = |b: &mut KernelBuilder, add: bool| {
             for (c, halves) in (0u32..).zip(&self.sums) {
                 let pair = self.column(b, c);
@@ -23,7 +29,7 @@ impl Body<'_> {
                         for (g, &sum) in (0u32..).zip(sums) {
                             let at = b.add(dim, g * h.dims + half);
                             let sum = b.get(sum);
-                            let mut sum = b.mul(sum, inverse[g as usize]);
+                            let mut sum = factors.as_ref().map_or(sum, |factors| b.mul(sum, factors[g as usize]));
                             if add {
                                 let before = b.load(self.tile.vec(), self.rows, at);
                                 sum = b.add(before, sum);
@@ -62,8 +68,40 @@ impl Body<'_> {
         (b.min(token, self.at.out.rows - 1), b.add(self.head, head), inside)
     }
 
+    /// Stores what a span of positions gives: sums of weighted values, and of each row (most, total).
+    pub(super) fn store_part(&self, b: &mut KernelBuilder, part: Part, span: ValueId, totals: &[ValueId]) {
+        let (h, lanes) = (self.at.heads, self.at.gpu.lanes);
+        let first = b.mul(span, h.heads);
+        b.for_(self.lane, self.tile.vectors() * h.dims, lanes, |b, i| {
+            let vector = b.div(i, h.dims);
+            let dim = b.binary(BinaryOp::Rem, i, h.dims);
+            let rows = b.load(self.tile.vec(), self.rows, i);
+            for (place, value) in (0u32..).zip(scalars_of(b, rows)) {
+                let (_, head, inside) = self.row(b, vector, place);
+                b.if_(inside, |b| {
+                    let row = b.add(first, head);
+                    let to = b.mul(row, h.dims);
+                    let to = b.add(to, dim);
+                    b.store(part.sums, to, value);
+                });
+            }
+        });
+        let is_first = b.cmp(CmpOp::Eq, self.lane, 0u32);
+        b.if_(is_first, |b| {
+            let most: Vec<ValueId> = self.most.iter().map(|&m| b.get(m)).collect();
+            let scalars = |b: &mut KernelBuilder, vectors: &[ValueId]| vectors.iter().flat_map(|&v| scalars_of(b, v)).collect::<Vec<_>>();
+            let (most, totals) = (scalars(b, &most), scalars(b, totals));
+            for (hh, pair) in (0..self.tile.heads).zip(most.into_iter().zip(totals)) {
+                let row = b.add(first, self.head);
+                let row = b.add(row, hh);
+                let pair = vector_of(b, &[pair.0, pair.1]);
+                b.store(part.tops, row, pair);
+            }
+        });
+    }
+
     /// Stores results by quads of features.
-    pub(super) fn store(&self, b: &mut KernelBuilder) {
+    pub(super) fn store(&self, b: &mut KernelBuilder, act: &ActParams) {
         let (h, lanes) = (self.at.heads, self.at.gpu.lanes);
         let columns = h.head_dim / QUAD;
         let jobs = self.tile.vectors() * columns;
@@ -96,13 +134,13 @@ impl Body<'_> {
                 quads.push(Quad { row, group, values, squares: None, stored });
             }
         }
-        store_quads(b, &self.act, &self.at.out, &exchange, &quads);
+        store_quads(b, act, &self.at.out, &exchange, &quads);
     }
 
     /// Stores results feature by feature, and zeros up to the stride.
-    pub(super) fn store_features(&self, b: &mut KernelBuilder, y: ValueId, last_y: u32) {
+    pub(super) fn store_features(&self, b: &mut KernelBuilder, act: &ActParams, y: ValueId, last_y: u32) {
         let (h, out, lanes) = (self.at.heads, self.at.out, self.at.gpu.lanes);
-        let ActParams::F32 { x, .. } = self.act else { return };
+        let ActParams::F32 { x, .. } = *act else { return };
         b.for_(self.lane, self.tile.vectors() * h.head_dim, lanes, |b, i| {
             let vector = b.div(i, h.head_dim);
             let dim = b.binary(BinaryOp::Rem, i, h.head_dim);
