@@ -17,3 +17,5 @@ mod walker;
 mod closeness;
 mod program;
 mod student;
+
+mod model;
