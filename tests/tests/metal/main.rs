@@ -13,3 +13,9 @@ mod shim;
 mod fake;
 mod toy;
 mod walker;
+
+mod closeness;
+mod program;
+mod student;
+
+mod model;
