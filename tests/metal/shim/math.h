@@ -25,8 +25,12 @@ SLMC_MAP1(tanh, __builtin_elementwise_tanh)
 #undef SLMC_MAP1
 
 template <class T> inline T abs(T a) {
-    if constexpr (slmc_scalar<T> && T(-1) > T(0)) return a;
-    else return __builtin_elementwise_abs(a);
+    if constexpr (slmc_scalar<T>) {
+        if constexpr (T(-1) > T(0)) return a;
+        else return __builtin_elementwise_abs(a);
+    } else {
+        return __builtin_elementwise_abs(a);
+    }
 }
 template <class T> inline T rsqrt(T a) { return T(1) / sqrt(a); }
 template <class T> inline T fract(T a) { return a - floor(a); }
