@@ -18,10 +18,8 @@ pub fn compare(scalar: Scalar, before: &[u8], expected: &[u8], found: &[u8]) -> 
     if let Some((at, _)) = lanes().find(|(_, ((b, e), f))| b == e && f != b) {
         return Err(format!("element {at} was written, and by the interpreter not"));
     }
-    let written: Vec<(usize, f64, f64, bool)> = lanes()
-        .filter(|(_, ((b, e), _))| b != e)
-        .map(|(at, ((_, e), f))| (at, number(scalar, e), number(scalar, f), e == f))
-        .collect();
+    let written: Vec<(usize, f64, f64, bool)> =
+        lanes().filter(|(_, ((b, e), _))| b != e).map(|(at, ((_, e), f))| (at, number(scalar, e), number(scalar, f), e == f)).collect();
     match scalar {
         Scalar::F32 => {
             let finite: Vec<f64> = written.iter().map(|w| w.1).filter(|x| x.is_finite()).collect();
