@@ -154,14 +154,6 @@ pub fn step() -> [u32; 4] {
     [STEP.t, STEP.p, STEP.row, 0]
 }
 
-/// The words of kernel `i`.
-pub fn words(artifact: &Artifact, i: usize) -> Vec<u32> {
-    let shaders = artifact.shaders.as_ref().expect("a GPU's artifact has shaders");
-    let shader = &shaders.kernels[i];
-    let module = &shaders.bytes[shader.offset as usize..(shader.offset + shader.bytes) as usize];
-    module.chunks_exact(4).map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]])).collect()
-}
-
 /// Fails where parameter `p` differs from what the interpreter wrote.
 pub fn compare(case: &Case, p: usize, expected: &[u8], found: &[u8]) {
     let word = |bytes: &[u8]| i32::from_le_bytes(std::array::from_fn(|i| bytes.get(i).copied().unwrap_or(0)));

@@ -1,6 +1,7 @@
 //! Runs cases on the machine's Vulkan device.
 
-use crate::case::{self, Case, compare, emit, interpret, step, target, words};
+use crate::case::{self, Case, compare, emit, interpret, step, target};
+use crate::spirv::words;
 use crate::{spirv, vulkan};
 use slmc_ir::target::GpuApi;
 
