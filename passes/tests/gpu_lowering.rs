@@ -234,6 +234,29 @@ fn matrices_greater_than_a_binding_are_split_by_rows() {
 }
 
 #[test]
+fn devices_far_from_the_usual_ones_agree() {
+    let model = Llama { linear: DType::Q4 { group: 32 }, table: DType::Q6, quantize: true, head_dim: 32, layers: 1, ..Llama::tiny() };
+    for (lanes, shared_bytes) in [(32, 16 << 10), (64, 12 << 10), (512, 16 << 10)] {
+        println!("{lanes} lanes, {shared_bytes} bytes");
+        agrees(model, Bounds { chunk: 8, ctx: 16 }, Gpu { lanes, shared_bytes, ..plain() }, 10, &[8, 1], 0.03);
+    }
+}
+
+#[test]
+fn what_a_device_lacks_is_named() {
+    let graph = fused(Llama::tiny(), Bounds { chunk: 8, ctx: 16 });
+    for (gpu, reason) in [
+        (Gpu { storage_buffers: 6, ..plain() }, "its kernel takes 7 storage buffers, the target has 6"),
+        (Gpu { shared_bytes: 1 << 10, ..plain() }, "bytes of workgroup memory, the target has 1024"),
+    ] {
+        match lower(&graph, &target(gpu)) {
+            Err(LowerError::Unsupported(reasons)) => assert!(reasons.iter().any(|r| r.contains(reason)), "{reasons:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
 fn what_no_binding_holds_is_named() {
     let graph = fused(Llama::tiny(), Bounds { chunk: 8, ctx: 4096 });
     let made_up = target(Gpu { binding_bytes: 64 << 10, ..plain() });

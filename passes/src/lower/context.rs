@@ -170,8 +170,13 @@ impl<'a> Lowering<'a> {
         self.graph.weights[weight].ty.dtype
     }
 
-    /// Records what is bound and greater than the target can bind.
-    pub fn check_bindings(&mut self) {
+    /// Records what kernels ask for and what is bound beyond the target's limits.
+    pub fn check_limits(&mut self) {
+        for (_, kernel) in self.kernels.kernels.iter() {
+            for what in self.emit.over_limits(kernel) {
+                self.faults.add(format!("`{}`", kernel.name), &what, false);
+            }
+        }
         let most = self.emit.section_bytes();
         let over: BTreeSet<String> = (self.plan.lists().iter().flat_map(|(_, list)| list.iter()))
             .flat_map(|dispatch| &dispatch.bindings)

@@ -8,6 +8,7 @@
 //! - quantization: f32 rows, activations written.
 
 use slmc_ir::graph::{AttentionAttrs, DType};
+use slmc_ir::kernel::Kernel;
 use slmc_ir::plan::MatrixLayout;
 
 use super::activation::ActShape;
@@ -31,6 +32,8 @@ pub trait Emit {
     fn act_buffers(&self, shape: &ActShape) -> Vec<(&'static str, u64)>;
     /// The geometry of a layer's heads.
     fn heads(&self, attrs: &AttentionAttrs, cache: DType, ctx: u32) -> Heads;
+    /// What a kernel asks for that the target does not have, in words.
+    fn over_limits(&self, kernel: &Kernel) -> Vec<String>;
     /// The kernel that begins the residual stream.
     fn embed(&self, name: &str, embed: &Embed, limits: &Limits) -> Launch;
     /// The kernel of a product with a matrix, and what follows it.

@@ -76,7 +76,7 @@ fn lower_by(graph: &Graph, target: &Target, emit: &dyn Emit) -> Result<Lowered, 
     cx.plan.prefill = cx.body(Phase::Prefill);
     cx.plan.head_many = cx.head(Phase::HeadMany);
     cx.pick();
-    cx.check_bindings();
+    cx.check_limits();
     if !cx.faults.is_empty() {
         return Err(LowerError::Unsupported(cx.faults.into_sentences()));
     }

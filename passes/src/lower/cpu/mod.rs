@@ -11,6 +11,7 @@ pub mod quantize;
 pub mod schedule;
 
 use slmc_ir::graph::{AttentionAttrs, DType};
+use slmc_ir::kernel::Kernel;
 use slmc_ir::plan::MatrixLayout;
 use slmc_ir::target::Target;
 
@@ -64,6 +65,10 @@ impl Emit for Cpu {
     fn heads(&self, attrs: &AttentionAttrs, cache: DType, ctx: u32) -> Heads {
         let lanes = u32::from(self.sched.lanes);
         Heads::new(attrs, cache, ctx, lanes, lanes, self.sched.attention_positions)
+    }
+
+    fn over_limits(&self, _: &Kernel) -> Vec<String> {
+        Vec::new()
     }
 
     fn embed(&self, name: &str, embed: &Embed, limits: &Limits) -> Launch {

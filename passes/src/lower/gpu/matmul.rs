@@ -21,13 +21,19 @@ use super::weights::Matrix;
 use crate::lower::emit::{Epilogue, Frame};
 use crate::lower::launch::{Launch, Limits, Phase};
 
-/// Multiply-adds of vectors that a lane has in registers, at most: tokens × blocks of a unit.
+/// Sums of vectors that a lane has in registers, at most: tokens × blocks of a unit.
 const MOST_SUMS: u32 = 4;
+/// Lanes of a workgroup, at most: more have no more to share.
+const MOST_LANES: u32 = 256;
+/// Lanes of a workgroup, at least.
+const LEAST_LANES: u32 = 32;
 
 /// Who does what in a workgroup.
 #[derive(Debug, Clone, Copy)]
 struct Tiling {
     numbers: Numbers,
+    /// Lanes of the workgroup.
+    lanes: u32,
     /// Lanes along rows: each has a quad of each block of a unit.
     row_lanes: u32,
     /// Tokens of a lane.
@@ -41,30 +47,41 @@ struct Tiling {
 impl Tiling {
     /// The greatest tile of tokens that the step can fill and workgroup memory can hold.
     fn new(frame: &Frame, epilogue: &Epilogue, sched: &Schedule, limits: &Limits) -> Self {
-        let lanes = sched.gpu.lanes;
         let numbers = if frame.act.quantized && sched.gpu.int_dot { Numbers::I8 } else { Numbers::F32 };
         let row_lanes = ROWS / (4 * frame.unit_blocks);
-        let token_lanes = lanes / row_lanes;
         let most = limits.tokens(frame.phase);
-        let of = |lane_tokens: u32| Self { numbers, row_lanes, lane_tokens, tokens: token_lanes * lane_tokens, units: 2 / frame.unit_blocks };
-        let fits = |t: &Self| t.shared_bytes(frame, epilogue, lanes) <= sched.gpu.shared_bytes;
-        let mut lane_tokens = MOST_SUMS / frame.unit_blocks;
-        while lane_tokens > 1 && (token_lanes * lane_tokens / 2 >= most || !fits(&of(lane_tokens))) {
-            lane_tokens /= 2;
+        let of = |lanes: u32, lane_tokens: u32| Self {
+            numbers,
+            lanes,
+            row_lanes,
+            lane_tokens,
+            tokens: lanes / row_lanes * lane_tokens,
+            units: 2 / frame.unit_blocks,
+        };
+        let mut tiling = of(sched.gpu.lanes.min(MOST_LANES), MOST_SUMS / frame.unit_blocks);
+        loop {
+            let idle = tiling.lane_tokens > 1 && tiling.tokens / 2 >= most;
+            if !idle && tiling.shared_bytes(frame, epilogue) <= sched.gpu.shared_bytes {
+                return tiling;
+            }
+            tiling = match tiling.lane_tokens {
+                1 if tiling.lanes / 2 < LEAST_LANES => return tiling,
+                1 => of(tiling.lanes / 2, 1),
+                tokens => of(tiling.lanes, tokens / 2),
+            };
         }
-        of(lane_tokens)
     }
 
-    fn shared_bytes(&self, frame: &Frame, epilogue: &Epilogue, lanes: u32) -> u32 {
+    fn shared_bytes(&self, frame: &Frame, epilogue: &Epilogue) -> u32 {
         let factors = if frame.act.norm.is_some() { 4 * self.tokens } else { 0 };
-        tile::shared_bytes(self.numbers, frame.act.quantized, self.tokens) + factors + Output::shared_bytes(epilogue, lanes, self.lane_tokens)
+        tile::shared_bytes(self.numbers, frame.act.quantized, self.tokens) + factors + Output::shared_bytes(epilogue, self.lanes, self.lane_tokens)
     }
 }
 
 /// Makes the kernel.
 pub fn launch(name: &str, frame: &Frame, epilogue: &Epilogue, sched: &Schedule, limits: &Limits) -> Launch {
-    let lanes = sched.gpu.lanes;
     let tiling = Tiling::new(frame, epilogue, sched, limits);
+    let lanes = tiling.lanes;
     let token_grid = Extent::tokens(tiling.tokens, limits.tokens(frame.phase).div_ceil(tiling.tokens));
     let unit_grid = Extent::fixed(frame.span.count.div_ceil(tiling.units));
     let mut kb = KernelBuilder::new(name, limits.bounds(frame.phase), [token_grid.max, unit_grid.max, 1]);

@@ -20,6 +20,7 @@ pub mod tile;
 pub mod weights;
 
 use slmc_ir::graph::{AttentionAttrs, DType};
+use slmc_ir::kernel::{Kernel, Space};
 use slmc_ir::plan::MatrixLayout;
 use slmc_ir::target;
 
@@ -72,6 +73,24 @@ impl Emit for Gpu {
 
     fn heads(&self, attrs: &AttentionAttrs, cache: DType, ctx: u32) -> Heads {
         heads::geometry(attrs, cache, ctx)
+    }
+
+    fn over_limits(&self, kernel: &Kernel) -> Vec<String> {
+        let gpu = &self.sched.gpu;
+        let params = kernel.params().count() as u32;
+        let arrays = kernel.buffers.iter().filter(|(_, b)| b.space == Space::Workgroup);
+        let shared: u32 = arrays.map(|(_, b)| (b.len * b.elem.bytes()).next_multiple_of(16)).sum();
+        let mut over = Vec::new();
+        for (what, needs, has) in [
+            ("storage buffers", params, gpu.storage_buffers),
+            ("bytes of workgroup memory", shared, gpu.shared_bytes),
+            ("lanes", kernel.lanes, gpu.lanes),
+        ] {
+            if needs > has {
+                over.push(format!("its kernel takes {needs} {what}, the target has {has}"));
+            }
+        }
+        over
     }
 
     fn embed(&self, name: &str, embed: &Embed, limits: &Limits) -> Launch {

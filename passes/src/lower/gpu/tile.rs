@@ -74,7 +74,8 @@ pub struct WeightTile {
     /// Blocks of the matrix.
     blocks: u32,
     items: Vec<Item>,
-    scale: Option<VarId>,
+    /// The words that hold scales of rows `lane`, `lane + lanes`, …
+    scale_words: Vec<VarId>,
 }
 
 /// What a lane brings in at once: a few columns of a row, or of two.
@@ -104,7 +105,7 @@ impl WeightTile {
         first_block: ValueId,
         blocks: u32,
     ) -> Self {
-        let mut made = Self { matrix, numbers, tile, scales, lanes, lane, first_block, blocks, items: Vec::new(), scale: None };
+        let mut made = Self { matrix, numbers, tile, scales, lanes, lane, first_block, blocks, items: Vec::new(), scale_words: Vec::new() };
         let per_item = made.lanes_per_item();
         let groups = lanes / per_item;
         let mine = b.div(lane, per_item);
@@ -112,7 +113,7 @@ impl WeightTile {
         made.items = (0..made.count().div_ceil(groups))
             .map(|i| Item { index: b.add(mine, i * groups), loaded: (0..count).map(|_| zero_var(b, elem)).collect() })
             .collect();
-        made.scale = scales.map(|_| b.var(Type::INDEX, 0u32));
+        made.scale_words = scales.iter().flat_map(|_| 0..ROWS.div_ceil(lanes)).map(|_| b.var(Type::INDEX, 0u32)).collect();
         made
     }
 
@@ -187,8 +188,8 @@ impl WeightTile {
                 }
             });
         }
-        if let Some(var) = self.scale {
-            self.with_row(b, |b, row| {
+        for (i, &var) in (0u32..).zip(&self.scale_words) {
+            self.with_row(b, i, |b, row| {
                 let block = b.div(row, BLOCK);
                 let within = b.binary(BinaryOp::And, row, BLOCK - 1);
                 let start = self.start(b, block);
@@ -198,13 +199,12 @@ impl WeightTile {
         }
     }
 
-    /// Runs code on as many lanes as the tile has rows.
-    fn with_row(&self, b: &mut KernelBuilder, emit: impl FnOnce(&mut KernelBuilder, ValueId)) {
-        let has = b.cmp(CmpOp::Lt, self.lane, ROWS);
-        b.if_(has, |b| {
-            let row = b.min(self.lane, ROWS - 1);
-            emit(b, row);
-        });
+    /// Runs code for the lane's row `lane + i · lanes`, where the tile has it.
+    fn with_row(&self, b: &mut KernelBuilder, i: u32, emit: impl FnOnce(&mut KernelBuilder, ValueId)) {
+        let row = b.add(self.lane, i * self.lanes);
+        let has = b.cmp(CmpOp::Lt, row, ROWS);
+        let row = b.min(row, ROWS - 1);
+        b.if_(has, |b| emit(b, row));
     }
 
     fn load_item(&self, b: &mut KernelBuilder, start: ValueId, part: ValueId, place: ValueId, row: ValueId) -> Vec<ValueId> {
@@ -261,8 +261,9 @@ impl WeightTile {
                 self.put_item(b, row, place, &loaded);
             });
         }
-        if let (Some(var), Some(scales)) = (self.scale, self.scales) {
-            self.with_row(b, |b, row| {
+        let Some(scales) = self.scales else { return };
+        for (i, &var) in (0u32..).zip(&self.scale_words) {
+            self.with_row(b, i, |b, row| {
                 let word = b.get(var);
                 let scale = scale_of(b, word, row);
                 b.store(scales, row, scale);
