@@ -13,7 +13,7 @@
 //! - Sessions of one model may run at the same time; a device that takes one caller at a time locks inside.
 //! - A [`Memory::run`] that fails has finished or given up its work, but for a device that is lost; the session stays at
 //!   its position, and only memory that later steps rewrite has changed.
-//! - No call waits for ever: a device that does not answer is [`Code::Device`](crate::fault::Code::Device).
+//! - No call waits for ever: a device that does not answer is [`Code::Device`].
 //! - Dropping either type gives back all it took, the session's memory before its device.
 
 pub mod cpu;
