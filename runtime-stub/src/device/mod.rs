@@ -70,7 +70,11 @@ pub struct Opening<'a, 'b> {
     pub settings: Settings<'a>,
 }
 
+/// Takes the index of a kernel and the nanoseconds that one dispatch of it took.
+pub type Timed<'a> = &'a mut dyn FnMut(u32, u64);
+
 /// An open device with the weights of a model.
+#[allow(clippy::large_enum_variant, reason = "a model has one, and there is no allocator for a box")]
 pub enum Device<'b> {
     /// The processor.
     Cpu(cpu::Cpu<'b>),
@@ -80,6 +84,7 @@ pub enum Device<'b> {
 }
 
 /// What a session has on a device.
+#[allow(clippy::large_enum_variant, reason = "a session has one, and there is no allocator for a box")]
 pub enum Memory<'m> {
     /// On the processor.
     Cpu(cpu::CpuMemory<'m>),
@@ -166,6 +171,19 @@ impl Memory<'_> {
             Self::Cpu(memory) => memory.run(plan, ids, runs, read),
             #[cfg(feature = "vulkan")]
             Self::Vulkan(memory) => memory.run(plan, ids, runs, read),
+        }
+    }
+
+    /// As [`Memory::run`] with nothing to read, one dispatch at a time: `take` receives the time of each that had
+    /// anything to do, in their order.
+    ///
+    /// # Errors
+    /// Those of [`Memory::run`]; [`Code::State`] if the device has no clock.
+    pub fn profile(&mut self, plan: &Plan<'_>, ids: &[u32], runs: &[Run], take: Timed<'_>) -> Outcome<()> {
+        match self {
+            Self::Cpu(memory) => memory.profile(plan, ids, runs, take),
+            #[cfg(feature = "vulkan")]
+            Self::Vulkan(memory) => memory.profile(plan, ids, runs, take),
         }
     }
 
