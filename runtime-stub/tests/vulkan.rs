@@ -37,10 +37,8 @@ fn device_is_there() -> bool {
 }
 
 fn vulkan<'a>(model: &'a Model<'_>) -> &'a Vulkan {
-    match model.device() {
-        Device::Vulkan(vulkan) => vulkan,
-        Device::Cpu(_) => panic!("the toy is for Vulkan"),
-    }
+    let Device::Vulkan(vulkan) = model.device() else { panic!("the toy is for Vulkan") };
+    vulkan
 }
 
 #[track_caller]

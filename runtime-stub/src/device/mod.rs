@@ -24,6 +24,8 @@ use crate::abi::{Step, device_kind};
 use crate::bundle::Bundle;
 use crate::fault::{Code, Fault, Outcome};
 use crate::plan::Plan;
+#[cfg(feature = "metal")]
+use crate::platform::metal;
 #[cfg(feature = "vulkan")]
 use crate::platform::vulkan;
 use crate::pool::Pool;
@@ -74,23 +76,29 @@ pub struct Opening<'a, 'b> {
 pub type Timed<'a> = &'a mut dyn FnMut(u32, u64);
 
 /// An open device with the weights of a model.
-#[allow(clippy::large_enum_variant, reason = "a model has one, and there is no allocator for a box")]
+#[allow(clippy::large_enum_variant, reason = "a model has one, in place, and there is no allocator to put a large one elsewhere")]
 pub enum Device<'b> {
     /// The processor.
     Cpu(cpu::Cpu<'b>),
     /// A Vulkan device.
     #[cfg(feature = "vulkan")]
     Vulkan(vulkan::Vulkan),
+    /// A Metal device.
+    #[cfg(feature = "metal")]
+    Metal(metal::Metal<'b>),
 }
 
 /// What a session has on a device.
-#[allow(clippy::large_enum_variant, reason = "a session has one, and there is no allocator for a box")]
+#[allow(clippy::large_enum_variant, reason = "a session has one, in place, and there is no allocator to put a large one elsewhere")]
 pub enum Memory<'m> {
     /// On the processor.
     Cpu(cpu::CpuMemory<'m>),
     /// On a Vulkan device.
     #[cfg(feature = "vulkan")]
     Vulkan(vulkan::VulkanMemory<'m>),
+    /// On a Metal device.
+    #[cfg(feature = "metal")]
+    Metal(metal::MetalMemory<'m>),
 }
 
 /// One pass over a dispatch list.
@@ -124,6 +132,8 @@ impl<'b> Device<'b> {
             device_kind::CPU => cpu::Cpu::open(opening, pool).map(Self::Cpu),
             #[cfg(feature = "vulkan")]
             device_kind::VULKAN => vulkan::Vulkan::open(opening, &pool).map(Self::Vulkan),
+            #[cfg(feature = "metal")]
+            device_kind::METAL => metal::Metal::open(opening).map(Self::Metal),
             kind => Err(Fault::new(Code::Device, "plan.bin", "is for a kind of device that this runtime was built without")
                 .at(kind)
                 .hint("take all files from one bundle")),
@@ -136,6 +146,8 @@ impl<'b> Device<'b> {
             Self::Cpu(_) => cpu::Cpu::name(),
             #[cfg(feature = "vulkan")]
             Self::Vulkan(vulkan) => vulkan.name(),
+            #[cfg(feature = "metal")]
+            Self::Metal(metal) => metal.name(),
         }
     }
 
@@ -145,6 +157,8 @@ impl<'b> Device<'b> {
             Self::Cpu(cpu) => cpu.threads(),
             #[cfg(feature = "vulkan")]
             Self::Vulkan(_) => 1,
+            #[cfg(feature = "metal")]
+            Self::Metal(_) => 1,
         }
     }
 
@@ -157,6 +171,8 @@ impl<'b> Device<'b> {
             Self::Cpu(cpu) => cpu.memory(plan).map(Memory::Cpu),
             #[cfg(feature = "vulkan")]
             Self::Vulkan(vulkan) => vulkan.memory(plan).map(Memory::Vulkan),
+            #[cfg(feature = "metal")]
+            Self::Metal(metal) => metal.memory(plan).map(Memory::Metal),
         }
     }
 }
@@ -171,6 +187,8 @@ impl Memory<'_> {
             Self::Cpu(memory) => memory.run(plan, ids, runs, read),
             #[cfg(feature = "vulkan")]
             Self::Vulkan(memory) => memory.run(plan, ids, runs, read),
+            #[cfg(feature = "metal")]
+            Self::Metal(memory) => memory.run(plan, ids, runs, read),
         }
     }
 
@@ -184,6 +202,8 @@ impl Memory<'_> {
             Self::Cpu(memory) => memory.profile(plan, ids, runs, take),
             #[cfg(feature = "vulkan")]
             Self::Vulkan(memory) => memory.profile(plan, ids, runs, take),
+            #[cfg(feature = "metal")]
+            Self::Metal(_) => Err(Fault::new(Code::State, "device", "has no clock that this runtime can read kernels' times from")),
         }
     }
 
@@ -196,6 +216,8 @@ impl Memory<'_> {
             Self::Cpu(memory) => memory.fetch_logits(plan, rows),
             #[cfg(feature = "vulkan")]
             Self::Vulkan(memory) => memory.fetch_logits(plan, rows),
+            #[cfg(feature = "metal")]
+            Self::Metal(memory) => memory.fetch_logits(plan, rows),
         }
     }
 
@@ -205,6 +227,8 @@ impl Memory<'_> {
             Self::Cpu(memory) => memory.logits(plan, row, count),
             #[cfg(feature = "vulkan")]
             Self::Vulkan(memory) => memory.logits(plan, row, count),
+            #[cfg(feature = "metal")]
+            Self::Metal(memory) => memory.logits(plan, row, count),
         }
     }
 
@@ -214,6 +238,8 @@ impl Memory<'_> {
             Self::Cpu(memory) => memory.picked(plan),
             #[cfg(feature = "vulkan")]
             Self::Vulkan(memory) => memory.picked(plan),
+            #[cfg(feature = "metal")]
+            Self::Metal(memory) => memory.picked(plan),
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! An x86 extension with wider registers counts only if the system saves them (XGETBV), else its first use would fault.
 
+#[cfg(not(all(target_arch = "aarch64", target_vendor = "apple")))]
 use crate::abi::feature;
 
 /// The features of this machine that [`feature`] names.
@@ -47,7 +48,7 @@ fn saved_registers() -> u64 {
 }
 
 /// The features of this machine that [`feature`] names.
-#[cfg(all(target_arch = "aarch64", target_os = "linux"))]
+#[cfg(all(target_arch = "aarch64", any(target_os = "linux", target_os = "android")))]
 pub fn features() -> u64 {
     let (first, second) = (super::unix::hardware_capabilities(16), super::unix::hardware_capabilities(26));
     let mut found = 0;
@@ -63,8 +64,11 @@ pub fn features() -> u64 {
     found
 }
 
+#[cfg(all(target_arch = "aarch64", target_vendor = "apple"))]
+pub use super::darwin::features;
+
 /// The features of this machine that [`feature`] names.
-#[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_os = "linux"))))]
+#[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", any(target_os = "linux", target_os = "android", target_vendor = "apple")))))]
 pub fn features() -> u64 {
     0
 }

@@ -2,6 +2,8 @@
 #![allow(unsafe_code, reason = "system calls, mappings and pthreads have no safe form without std")]
 
 pub mod cpu;
+#[cfg(target_vendor = "apple")]
+pub mod darwin;
 pub mod memory;
 #[cfg(feature = "metal")]
 pub mod metal;

@@ -1,14 +1,16 @@
 //! Every call into the operating system: the C library's functions by their own names, behind small safe wrappers.
 //!
-//! This is the file to port. Linux (glibc, bionic) is here; Darwin differs in the constants of [`os`], in the name of
-//! the errno function and in the layout of `struct stat`. Nothing else in the crate declares a foreign function, apart
+//! This is the file to port. Linux (glibc, bionic) is here; what Darwin has differently is in `darwin.rs`. Nothing else in the crate declares a foreign function, apart
 //! from the two symbols of the kernels object in `capi.rs`. No call here opens a connection or starts a process.
 
 use core::ffi::{CStr, c_char, c_int, c_long, c_void};
 use core::ptr;
 
+#[cfg(target_vendor = "apple")]
+pub use super::darwin::{cores, os};
+
 /// Numbers that differ between systems.
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "android"))]
 #[allow(missing_docs, reason = "named as in the C headers")]
 pub mod os {
     pub const PROT_READ: i32 = 1;
@@ -66,12 +68,12 @@ unsafe extern "C" {
     fn pthread_cond_destroy(cond: *mut Opaque) -> c_int;
     fn pthread_cond_wait(cond: *mut Opaque, mutex: *mut Opaque) -> c_int;
     fn pthread_cond_broadcast(cond: *mut Opaque) -> c_int;
-    #[cfg(target_os = "linux")]
+    #[cfg(any(target_os = "linux", target_os = "android"))]
     fn sched_getaffinity(pid: c_int, bytes: usize, mask: *mut u64) -> c_int;
-    #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+    #[cfg(all(any(target_os = "linux", target_os = "android"), target_arch = "aarch64"))]
     fn getauxval(kind: core::ffi::c_ulong) -> core::ffi::c_ulong;
     #[cfg_attr(target_os = "android", link_name = "__errno")]
-    #[cfg_attr(any(target_os = "macos", target_os = "ios"), link_name = "__error")]
+    #[cfg_attr(target_vendor = "apple", link_name = "__error")]
     fn __errno_location() -> *mut c_int;
     // glibc before 2.33 exports only this name.
     #[cfg(target_env = "gnu")]
@@ -114,6 +116,7 @@ pub fn process_id() -> u32 {
 }
 
 /// Cores that this process may run on, at least 1.
+#[cfg(any(target_os = "linux", target_os = "android"))]
 pub fn cores() -> u32 {
     let mut mask = [0u64; 128];
     // SAFETY: the mask is as long as stated.
@@ -123,7 +126,7 @@ pub fn cores() -> u32 {
 }
 
 /// Hardware capability bits of the kernel (`AT_HWCAP` 16, `AT_HWCAP2` 26).
-#[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+#[cfg(all(any(target_os = "linux", target_os = "android"), target_arch = "aarch64"))]
 pub fn hardware_capabilities(kind: u64) -> u64 {
     // SAFETY: unknown kinds give 0.
     unsafe { getauxval(kind) }

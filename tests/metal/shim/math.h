@@ -9,6 +9,7 @@ template <class V, class S> inline V slmc_convert(S value) { return __builtin_co
 
 #define SLMC_MAP1(name, builtin) \
     template <class T> inline T name(T a) { return builtin(a); }
+SLMC_MAP1(abs, __builtin_elementwise_abs)
 SLMC_MAP1(ceil, __builtin_elementwise_ceil)
 SLMC_MAP1(floor, __builtin_elementwise_floor)
 SLMC_MAP1(rint, __builtin_elementwise_rint)
@@ -24,10 +25,6 @@ SLMC_MAP1(tan, __builtin_elementwise_tan)
 SLMC_MAP1(tanh, __builtin_elementwise_tanh)
 #undef SLMC_MAP1
 
-template <class T> inline T abs(T a) {
-    if constexpr (slmc_scalar<T> && T(-1) > T(0)) return a;
-    else return __builtin_elementwise_abs(a);
-}
 template <class T> inline T rsqrt(T a) { return T(1) / sqrt(a); }
 template <class T> inline T fract(T a) { return a - floor(a); }
 template <class T> inline T pow(T a, T b) { return __builtin_elementwise_pow(a, b); }

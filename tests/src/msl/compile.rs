@@ -58,6 +58,8 @@ impl Compiled {
         let output = Command::new(compiler)
             .current_dir(folder.path())
             .args(["-std=c++17", "-O2", "-march=native", "-ffp-contract=off", "-fno-exceptions", "-fno-rtti", "-shared", "-fPIC"])
+            // A literal without suffix is a float: there is no double.
+            .args(["-Xclang", "-cl-single-precision-constant"])
             .args(["-Wall", "-Werror", "-Wno-unknown-attributes", "-Wno-unused-function", "-Wno-unused-variable", "-Wno-unused-const-variable"])
             .arg("-I")
             .arg(headers)

@@ -15,21 +15,22 @@ use slmc_runtime_stub::abi::{
 use slmc_runtime_stub::bundle::Bundle;
 use slmc_runtime_stub::fault::Fault;
 use slmc_runtime_stub::plan_encode::{PlanParts, encode, encoded_bytes};
+use slmc_runtime_stub::walk::Kernels;
 
 use crate::wgsl::to_msl;
 
-pub const CTX: u32 = 96;
-pub const CHUNK: u32 = 16;
+const CTX: u32 = 96;
+const CHUNK: u32 = 16;
 pub const VOCAB: u32 = 160;
-pub const HEAD_ROWS: u32 = 8;
+const HEAD_ROWS: u32 = 8;
 
 const HIDDEN: u64 = 256;
-pub const LOGITS: u64 = 512;
-pub const PICKED: u64 = LOGITS + 5120;
+const LOGITS: u64 = 512;
+const PICKED: u64 = LOGITS + 5120;
 const ARENA: u64 = PICKED + 256;
 
 /// The shaders. Each has three bindings at most; the step follows in slot 3.
-pub const SHADERS: &str = "
+const SHADERS: &str = "
 struct Step { t: u32, p: u32, row: u32, none: u32 }
 var<immediate> step: Step;
 @group(0) @binding(0) var<storage, read_write> ids: array<u32, 16>;
@@ -76,8 +77,13 @@ var<workgroup> part: array<u32, 32>;
 
 const CODE_ID: [u8; 32] = [7; 32];
 
-/// The code header of a bundle whose kernels are shaders.
-pub static CODE: CodeHeader = CodeHeader { magic: CODE_MAGIC, abi_version: ABI_VERSION, kernel_count: 0, features: 0, code_id: CODE_ID, reserved: 0 };
+static CODE: CodeHeader = CodeHeader { magic: CODE_MAGIC, abi_version: ABI_VERSION, kernel_count: 0, features: 0, code_id: CODE_ID, reserved: 0 };
+
+/// The code: no functions.
+pub fn kernels() -> Kernels {
+    // SAFETY: there is no function to call.
+    unsafe { Kernels::new(&CODE, &[]) }
+}
 
 /// What the toy must answer after `ids`: f32 [vocab].
 pub fn expected_logits(weights: &[u32], ids: &[u32]) -> Vec<f32> {

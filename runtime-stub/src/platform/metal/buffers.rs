@@ -2,10 +2,10 @@
 
 use core::ffi::c_void;
 
-use super::device::{Device, SUBJECT};
+use super::device::{Gpu, SUBJECT};
 use super::objc::{Id, Object, send};
 use crate::fault::{Code, Fault, Outcome};
-use crate::platform::memory::FileMap;
+use crate::platform::memory::{FileMap, Plain};
 
 /// `MTLResourceStorageModeShared`, with the default cache mode and hazard tracking.
 const SHARED: usize = 0;
@@ -30,15 +30,15 @@ impl Buffer {
     ///
     /// # Errors
     /// [`Code::Memory`].
-    pub fn zeroed(device: &Device, bytes: u64, what: &'static str) -> Outcome<Self> {
+    pub fn zeroed(gpu: &Gpu, bytes: u64, what: &'static str) -> Outcome<Self> {
         let none = Fault::new(Code::Memory, SUBJECT, what);
-        if bytes > device.longest_buffer {
-            return Err(none.numbers(device.longest_buffer, bytes));
+        if bytes > gpu.longest_buffer {
+            return Err(none.numbers(gpu.longest_buffer, bytes));
         }
         let len = (bytes as usize).max(1);
-        let objc = &device.objc;
+        let objc = &gpu.objc;
         // SAFETY: a method of MTLDevice that gives ownership.
-        let object = unsafe { objc.own(send!(objc, device.device.id(), new_buffer, len => usize, SHARED => usize; Id)) }.ok_or(none)?;
+        let object = unsafe { objc.own(send!(objc, gpu.device.id(), new_buffer, len => usize, SHARED => usize; Id)) }.ok_or(none)?;
         // SAFETY: a method of MTLBuffer with this type.
         let contents = unsafe { send!(objc, object.id(), contents; *mut c_void) };
         if contents.is_null() {
@@ -52,41 +52,51 @@ impl Buffer {
     ///
     /// # Errors
     /// [`Code::Memory`]: longer than a buffer can be, or Metal refuses it.
-    pub fn over(device: &Device, map: &FileMap, what: &'static str) -> Outcome<Self> {
+    pub fn over(gpu: &Gpu, map: &FileMap, what: &'static str) -> Outcome<Self> {
         let bytes = map.bytes().len();
         if bytes == 0 {
-            return Self::zeroed(device, 1, what);
+            return Self::zeroed(gpu, 1, what);
         }
         // The mapping goes on to the end of its last page, where zeros follow the file.
         let len = bytes.next_multiple_of(PAGE);
         let none = Fault::new(Code::Memory, SUBJECT, what);
-        if len as u64 > device.longest_buffer {
-            return Err(none.numbers(device.longest_buffer, len as u64).hint("compile the model with smaller numbers, for example --quant q4g32"));
+        if len as u64 > gpu.longest_buffer {
+            return Err(none.numbers(gpu.longest_buffer, len as u64).hint("compile the model with smaller numbers, for example --quant q4g32"));
         }
-        let objc = &device.objc;
+        let objc = &gpu.objc;
         let at: *mut c_void = map.address().cast();
         let no_block: *mut c_void = core::ptr::null_mut();
         // SAFETY: a method of MTLDevice that gives ownership; the memory is whole pages and outlives the buffer, and a null
         // deallocator leaves it to the mapping.
         let object = unsafe {
-            let id = send!(objc, device.device.id(), new_buffer_over, at => *mut c_void, len => usize, SHARED => usize, no_block => *mut c_void; Id);
+            let id = send!(objc, gpu.device.id(), new_buffer_over, at => *mut c_void, len => usize, SHARED => usize, no_block => *mut c_void; Id);
             objc.own(id)
         };
         Ok(Self { object: object.ok_or(none)?, contents: map.address(), bytes })
     }
 
-    /// Its first byte.
-    pub fn address(&self) -> *mut u8 {
-        self.contents
+    /// `count` values from byte `offset`; empty if they are not inside or not aligned.
+    pub fn values<T: Plain>(&self, offset: u64, count: usize) -> &[T] {
+        match self.place::<T>(offset, count) {
+            // SAFETY: in range, aligned, plain; the GPU writes only inside calls that hold `&mut` of the session's memory.
+            Some(at) => unsafe { core::slice::from_raw_parts(at, count) },
+            None => &[],
+        }
     }
 
-    /// Its bytes.
-    pub fn len(&self) -> usize {
-        self.bytes
+    /// The same for writing.
+    pub fn values_mut<T: Plain>(&mut self, offset: u64, count: usize) -> &mut [T] {
+        match self.place::<T>(offset, count) {
+            // SAFETY: as above, and `&mut self` is the only access.
+            Some(at) => unsafe { core::slice::from_raw_parts_mut(at, count) },
+            None => &mut [],
+        }
     }
 
-    /// Never; there is no buffer of no bytes.
-    pub fn is_empty(&self) -> bool {
-        false
+    fn place<T>(&self, offset: u64, count: usize) -> Option<*mut T> {
+        let start = usize::try_from(offset).ok()?;
+        let end = start.checked_add(count.checked_mul(size_of::<T>())?)?;
+        let at = self.contents.wrapping_add(start).cast::<T>();
+        (end <= self.bytes && at.is_aligned()).then_some(at)
     }
 }

@@ -1,15 +1,20 @@
-//! The Metal device with its queue, and what it can do.
+//! The Metal device of a model: queue, pipelines, weights.
 
+use core::marker::PhantomData;
+
+use super::buffers::Buffer;
+use super::library::Pipelines;
+use super::memory::MetalMemory;
 use super::objc::{Id, Objc, Object, send};
 use super::text;
 use crate::abi::device_feature;
+use crate::bundle::Bundle;
+use crate::device::{NAME_BYTES, Opening};
 use crate::fault::{Code, Fault, Outcome, Value};
+use crate::plan::Plan;
 
 /// What faults name.
 pub(super) const SUBJECT: &str = "Metal device";
-
-/// Bytes of a device's name, as in `slm_info_t`.
-const NAME_BYTES: usize = 128;
 
 /// `MTLGPUFamilyApple7`, the first with arithmetic over a SIMD group (A14, M1).
 const FAMILY_APPLE7: isize = 1007;
@@ -17,8 +22,8 @@ const FAMILY_APPLE7: isize = 1007;
 /// `MTLGPUFamilyMac2`, which has it on Macs without Apple's processor.
 const FAMILY_MAC2: isize = 2002;
 
-/// An open device.
-pub struct Device {
+/// The device with its queue, and what it can do.
+pub struct Gpu {
     pub(super) objc: Objc,
     pub(super) device: Object,
     pub(super) queue: Object,
@@ -32,17 +37,17 @@ pub struct Device {
     pub name: [u8; NAME_BYTES],
 }
 
-impl Device {
+impl Gpu {
     /// Opens the system's default device.
     ///
     /// # Errors
     /// [`Code::Device`]: this system has no Metal, or no device.
     pub fn open() -> Outcome<Self> {
         let none = |what| Fault::new(Code::Device, SUBJECT, what).hint("run the bundle on a machine with Metal, or compile the model for this one");
-        let objc = Objc::new().ok_or(none("this system has no Metal"))?;
+        let objc = Objc::new().ok_or(none("is absent: this system has no Metal"))?;
         let _pool = objc.pool();
         // SAFETY: the function gives ownership of what it returns.
-        let device = unsafe { objc.own((objc.runtime.default_device)()) }.ok_or(none("there is none"))?;
+        let device = unsafe { objc.own((objc.runtime.default_device)()) }.ok_or(none("is absent"))?;
         // SAFETY: a method of MTLDevice that gives ownership.
         let queue = unsafe { objc.own(send!(objc, device.id(), new_queue; Id)) }.ok_or(none("gives no command queue"))?;
         let mut name = [0; NAME_BYTES];
@@ -59,17 +64,51 @@ impl Device {
         };
         Ok(Self { objc, device, queue, features, longest_buffer, most_threadgroup_memory, name })
     }
+}
 
-    /// Whether it has what the shaders need.
+/// A model's device: what its sessions share. The mapped files outlive it.
+pub struct Metal<'b> {
+    // Released in this order.
+    pub(super) weights: Buffer,
+    pub(super) pipelines: Pipelines,
+    pub(super) gpu: Gpu,
+    /// Dispatches of one command buffer, at most.
+    pub(super) batch: u32,
+    files: PhantomData<&'b Bundle>,
+}
+
+impl<'b> Metal<'b> {
+    /// Opens the default device, compiles the library text and makes the weights a buffer.
     ///
     /// # Errors
-    /// [`Code::Device`] names what is missing.
-    pub fn check_features(&self, needed: u64) -> Outcome<()> {
-        if needed & !self.features == 0 {
-            return Ok(());
+    /// [`Code::Device`]: no such device, a feature that is missing, and those of [`Pipelines::build`]; [`Code::Memory`].
+    pub fn open(opening: &Opening<'_, 'b>) -> Outcome<Self> {
+        if opening.number > 1 {
+            let found = u64::from(opening.number - 1);
+            return Err(Fault::new(Code::Device, "device", "number is too high: Metal's default device is the only one").numbers(0, found));
         }
-        Err(Fault::new(Code::Device, SUBJECT, "lacks features that the bundle needs")
-            .values(Value::DeviceFeatures(needed), Value::DeviceFeatures(self.features))
-            .hint("compile the model for a lesser Metal target"))
+        let gpu = Gpu::open()?;
+        let needed = opening.plan.header.device_features;
+        if needed & !gpu.features != 0 {
+            return Err(Fault::new(Code::Device, SUBJECT, "lacks features that the bundle needs")
+                .values(Value::DeviceFeatures(needed), Value::DeviceFeatures(gpu.features))
+                .hint("compile the model for a lesser Metal target"));
+        }
+        let weights = Buffer::over(&gpu, &opening.bundle.weights().map, "gives no buffer for the weights")?;
+        let pipelines = Pipelines::build(&gpu, opening.bundle.kernels().map.bytes(), opening.plan)?;
+        Ok(Self { weights, pipelines, gpu, batch: opening.settings.batch.max(1), files: PhantomData })
+    }
+
+    /// See [`crate::device::Device::name`].
+    pub fn name(&self) -> [u8; NAME_BYTES] {
+        self.gpu.name
+    }
+
+    /// See [`crate::device::Device::memory`].
+    ///
+    /// # Errors
+    /// [`Code::Memory`].
+    pub fn memory(&self, plan: &Plan<'_>) -> Outcome<MetalMemory<'_>> {
+        MetalMemory::new(self, plan)
     }
 }

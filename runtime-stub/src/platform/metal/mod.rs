@@ -4,8 +4,9 @@
 //! runtime are linked; elsewhere they are a table that a test installs ([`objc::install`]), and without one there is no
 //! device. So everything but Apple's own code runs in the tests of any system.
 //!
-//! A session's dispatches are encoded into one command buffer for each list. The encoder is a serial one: Metal starts a
-//! dispatch when those before it are done, so no barrier is needed and none can be missing.
+//! All memory is shared by processor and GPU: weights are the mapped file itself, and logits are read where kernels wrote
+//! them. A step is one command buffer (or a few, for a long list of dispatches), encoded anew each time. The encoder is
+//! the serial one: Metal starts a dispatch when those before it are done, so no barrier is needed and none can be missing.
 
 pub mod objc;
 
@@ -18,3 +19,8 @@ pub mod library;
 pub mod buffers;
 
 pub mod commands;
+
+pub mod memory;
+
+pub use device::Metal;
+pub use memory::MetalMemory;

@@ -39,7 +39,7 @@ fn state() -> MutexGuard<'static, State> {
 }
 
 /// What the device is like.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Traits {
     /// Whether there is one.
     pub present: bool,
@@ -55,8 +55,6 @@ pub struct Traits {
     pub simdgroup: u32,
     /// Whether lanes run from the last to the first.
     pub descending: bool,
-    /// What the next command buffer fails with.
-    pub failure: Option<String>,
 }
 
 impl Traits {
@@ -70,7 +68,6 @@ impl Traits {
             most_lanes: 1024,
             simdgroup: 32,
             descending: false,
-            failure: None,
         }
     }
 }
@@ -93,6 +90,11 @@ impl Fake {
     /// Dispatches that ran so far.
     pub fn dispatches(&self) -> usize {
         state().dispatches
+    }
+
+    /// Lets the next command buffer fail with these words.
+    pub fn fail_next(&self, words: &str) {
+        state().failure = Some(words.to_owned());
     }
 
     /// What was noted so far; forgets it.

@@ -86,6 +86,8 @@ pub struct State {
     pools: Vec<Vec<usize>>,
     pub failures: Vec<String>,
     pub dispatches: usize,
+    /// What the next command buffer fails with.
+    pub failure: Option<String>,
 }
 
 /// Ids start here and go up in steps, so that a small number or an address is not taken for one.
@@ -93,7 +95,7 @@ const FIRST: usize = 0x5_0000_0000;
 
 impl State {
     pub const fn new() -> Self {
-        Self { traits: Traits::phone(), things: BTreeMap::new(), next: FIRST, pools: Vec::new(), failures: Vec::new(), dispatches: 0 }
+        Self { traits: Traits::phone(), things: BTreeMap::new(), next: FIRST, pools: Vec::new(), failures: Vec::new(), dispatches: 0, failure: None }
     }
 
     pub fn with(traits: Traits) -> Self {
