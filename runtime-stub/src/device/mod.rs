@@ -72,6 +72,9 @@ pub struct Opening<'a, 'b> {
     pub settings: Settings<'a>,
 }
 
+/// Takes the index of a kernel and the nanoseconds that one dispatch of it took.
+pub type Timed<'a> = &'a mut dyn FnMut(u32, u64);
+
 /// An open device with the weights of a model.
 #[allow(clippy::large_enum_variant, reason = "a model has one, in place, and there is no allocator to put a large one elsewhere")]
 pub enum Device<'b> {
@@ -186,6 +189,21 @@ impl Memory<'_> {
             Self::Vulkan(memory) => memory.run(plan, ids, runs, read),
             #[cfg(feature = "metal")]
             Self::Metal(memory) => memory.run(plan, ids, runs, read),
+        }
+    }
+
+    /// As [`Memory::run`] with nothing to read, one dispatch at a time: `take` receives the time of each that had
+    /// anything to do, in their order.
+    ///
+    /// # Errors
+    /// Those of [`Memory::run`]; [`Code::State`] if the device has no clock.
+    pub fn profile(&mut self, plan: &Plan<'_>, ids: &[u32], runs: &[Run], take: Timed<'_>) -> Outcome<()> {
+        match self {
+            Self::Cpu(memory) => memory.profile(plan, ids, runs, take),
+            #[cfg(feature = "vulkan")]
+            Self::Vulkan(memory) => memory.profile(plan, ids, runs, take),
+            #[cfg(feature = "metal")]
+            Self::Metal(_) => Err(Fault::new(Code::State, "device", "has no clock that this runtime can read kernels' times from")),
         }
     }
 
