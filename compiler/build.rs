@@ -1,4 +1,5 @@
-//! Compiles the runtime stub to one object for each triple whose `core` this toolchain has, for embedding.
+//! Compiles the runtime stub to one object for each triple whose `core` this toolchain has and each kind of device it can
+//! run plans on, for embedding.
 //!
 //! The stub is another crate of this workspace built by a second cargo with its own target folder and none of the
 //! outer build's flags, so that its bytes depend on the source and the toolchain alone. A triple without `core` is
@@ -10,6 +11,9 @@ use std::process::{Command, exit};
 
 /// Triples that the stub's platform layer supports.
 const TRIPLES: [&str; 4] = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "aarch64-linux-android", "x86_64-linux-android"];
+
+/// Kinds of runtime, as `slmc::stub::Runtime` names them, with the features of the crate and a part of the file's name.
+const RUNTIMES: [(&str, &str, &str); 2] = [("Cpu", "object", "cpu"), ("Vulkan", "object,vulkan", "vulkan")];
 
 /// Settings of the outer build that must not reach the inner one.
 const OUTER: [&str; 9] = [
@@ -31,20 +35,22 @@ fn main() {
         println!("cargo::rerun-if-changed={}", root.join(watched).display());
     }
     let host = std::env::var("HOST").unwrap_or_default();
-    let mut table = String::from("/// Triple and object.\nconst OBJECTS: &[(&str, &[u8])] = &[\n");
+    let mut table = String::from("/// Triple, what it runs plans on, and object.\nconst OBJECTS: &[(&str, Runtime, &[u8])] = &[\n");
     for triple in TRIPLES {
         if triple != host && !has_core(triple) {
             continue;
         }
-        match compile(&root, &out, triple) {
-            Ok(object) => {
-                let _ = writeln!(table, "    ({triple:?}, include_bytes!({object:?})),");
+        for (runtime, features, name) in RUNTIMES {
+            match compile(&root, &out.join(format!("stub-{triple}-{name}.o")), features, triple) {
+                Ok(object) => {
+                    let _ = writeln!(table, "    ({triple:?}, Runtime::{runtime}, include_bytes!({object:?})),");
+                }
+                Err(message) if triple == host => {
+                    println!("cargo::error=the runtime stub for {triple} does not build: {message}");
+                    exit(1);
+                }
+                Err(message) => println!("cargo::warning=no runtime stub for {triple}: {message}"),
             }
-            Err(message) if triple == host => {
-                println!("cargo::error=the runtime stub for {triple} does not build: {message}");
-                exit(1);
-            }
-            Err(message) => println!("cargo::warning=no runtime stub for {triple}: {message}"),
         }
     }
     table.push_str("];\n");
@@ -69,14 +75,14 @@ fn has_core(triple: &str) -> bool {
     entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("libcore-"))
 }
 
-/// Builds the object and returns its path.
-fn compile(root: &Path, out: &Path, triple: &str) -> Result<PathBuf, String> {
-    let object = out.join(format!("stub-{triple}.o"));
+/// Builds the object with these features and returns its path.
+fn compile<'a>(root: &Path, object: &'a Path, features: &str, triple: &str) -> Result<&'a Path, String> {
+    let out = object.parent().unwrap_or(root);
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     // The small software SHA-256 is behind a cfg; processors with SHA instructions do not use it.
     let mut flags = String::from("--cfg\u{1f}sha2_backend_soft=\"compact\"\u{1f}-Cforce-unwind-tables=no");
-    if triple == "aarch64-unknown-linux-gnu" {
+    if triple.starts_with("aarch64") {
         // Atomics in line: the helper functions live in a library that is not linked.
         flags.push_str("\u{1f}-Ctarget-feature=-outline-atomics");
     }
@@ -87,9 +93,10 @@ fn compile(root: &Path, out: &Path, triple: &str) -> Result<PathBuf, String> {
         .current_dir(root)
         .env("CARGO_ENCODED_RUSTFLAGS", flags)
         .args(["rustc", "--quiet", "--locked", "--package", "slmc-runtime-stub", "--lib"])
-        .args(["--crate-type", "staticlib", "--profile", "stub", "--features", "object"])
+        .args(["--crate-type", "staticlib", "--profile", "stub", "--features", features])
         .args(["--target", triple, "--target-dir"])
-        .arg(out.join("stub-target"))
+        // A folder for each set of features, so that one build does not undo the other's.
+        .arg(out.join("stub-target").join(features.replace(',', "-")))
         .arg("--")
         .arg(format!("--emit=obj={}", object.display()));
     // An unchanged inner build writes nothing, so what an earlier build left stays.

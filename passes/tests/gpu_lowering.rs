@@ -213,6 +213,14 @@ fn heads_that_are_no_whole_groups_agree() {
 }
 
 #[test]
+fn attention_over_a_long_cache_is_combined_from_spans() {
+    let model = Llama { head_dim: 32, heads: 2, kv_heads: 1, layers: 1, ..Llama::tiny() };
+    // The last token is decoded behind more positions than a span has.
+    let plan = agrees(model, Bounds { chunk: 528, ctx: 1100 }, plain(), 529, &[528], 2e-4);
+    assert!(plan.decode.len() > plan.prefill.len(), "decode has a dispatch more");
+}
+
+#[test]
 fn matrices_greater_than_a_binding_are_split_by_rows() {
     for quantize in [false, true] {
         let (linear, table) = if quantize { (DType::Q4 { group: 32 }, DType::Q6) } else { (DType::F32, DType::F32) };

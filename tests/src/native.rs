@@ -30,6 +30,17 @@ pub fn targets() -> Vec<&'static str> {
     names
 }
 
+/// The Vulkan targets for this machine's processor, if it has a device; says how to get one if not.
+pub fn vulkan_targets() -> Vec<&'static str> {
+    match slmc_runtime_stub::platform::vulkan::devices(None, |_| {}) {
+        Ok(()) => vec!["vulkan-generic", "vulkan-desktop"],
+        Err(_) => {
+            println!("skipped: no Vulkan device; apt-get install mesa-vulkan-drivers libvulkan1 gives one in software");
+            Vec::new()
+        }
+    }
+}
+
 /// Compiles a checkpoint; `adjust` changes the options from their defaults.
 ///
 /// # Panics

@@ -1,4 +1,5 @@
-//! Bundles from end to end: compiled by LLVM, run by their own code, on every x86-64 target that this machine runs.
+//! Bundles from end to end: compiled by LLVM or naga, run by their own code, on every x86-64 target that this machine runs and
+//! on its Vulkan device.
 //!
 //! f32 bundles of the fixtures give Hugging Face's numbers; bundles of odd geometries give those of the graph interpreter.
 #![cfg(all(feature = "llvm", target_arch = "x86_64"))]
@@ -9,27 +10,27 @@ use slmc_ir::interp::graph::GraphInterp;
 use slmc_ir::target::known;
 use slmc_tests::compiled::compile;
 use slmc_tests::expected::{Expected, argmax, fixture, largest_difference, mean_kl};
-use slmc_tests::native::{build, logits, targets};
+use slmc_tests::native::{build, logits, targets, vulkan_targets};
 use slmc_tests::random_llama::{RandomLlama, odd_geometries};
 
 const FIXTURES: [&str; 3] = ["llama-tied", "llama-untied", "llama3-rope"];
 /// Tokens of a step.
 const CHUNK: u32 = 64;
 
-#[test]
-fn f32_bundles_give_the_reference_numbers_in_every_chunking() {
+/// Compares f32 bundles of the fixtures with the reference; logits may differ by `tolerance`.
+fn fixtures(targets: &[&str], threads: &[u32], tolerance: f32) {
     for name in FIXTURES {
         let expected = Expected::read(name);
-        for target in targets() {
+        for target in targets {
             let built = build(&fixture(name), target, "f32", |o| o.chunk = CHUNK);
-            for threads in [1, 2] {
+            for &threads in threads {
                 let mut engine = built.open(threads);
                 let mut whole: Vec<Vec<f32>> = Vec::new();
                 for chunk in [CHUNK, 16, 7, 1] {
                     let found = logits(&mut engine, &expected.input_ids, chunk);
                     let d = largest_difference(&found, &expected.logits);
                     println!("{name} {target}, {threads} threads, chunks of {chunk}: {d:e} from the reference");
-                    assert!(d <= 2e-4, "{name} {target}, {threads} threads, chunks of {chunk}: logits differ by {d}");
+                    assert!(d <= tolerance, "{name} {target}, {threads} threads, chunks of {chunk}: logits differ by {d}");
                     if whole.is_empty() {
                         whole = found;
                     } else {
@@ -47,6 +48,16 @@ fn f32_bundles_give_the_reference_numbers_in_every_chunking() {
             }
         }
     }
+}
+
+#[test]
+fn f32_bundles_give_the_reference_numbers_in_every_chunking() {
+    fixtures(&targets(), &[1, 2], 2e-4);
+}
+
+#[test]
+fn f32_bundles_give_the_reference_numbers_on_vulkan() {
+    fixtures(&vulkan_targets(), &[1], 1e-3);
 }
 
 /// Logits of the graph of a checkpoint after `passes`, by the graph interpreter.

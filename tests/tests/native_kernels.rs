@@ -26,7 +26,11 @@ fn runs_here(target: &Target) -> bool {
     let basic = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
     let wide = is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512dq");
     let dot = is_x86_feature_detected!("avx512vnni");
-    target.triple.starts_with("x86_64-") && basic && (target.vector_bits < 512 || wide) && (target.dot != DotKind::U8I8 || dot)
+    target.gpu.is_none()
+        && target.triple.starts_with("x86_64-")
+        && basic
+        && (target.vector_bits < 512 || wide)
+        && (target.dot != DotKind::U8I8 || dot)
 }
 
 fn lowered(model: &Llama, bounds: Bounds, target: &Target) -> KernelModule {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use slmc::engine::{End, Engine, GenerateOptions, NO_TOKEN, Sampling};
 use slmc_tests::expected::mean_kl;
-use slmc_tests::native::{Built, build, logits, targets, tokens};
+use slmc_tests::native::{Built, build, logits, targets, tokens, vulkan_targets};
 
 /// Perplexity of the held-out text by Hugging Face in f32.
 const PERPLEXITY_F32: f64 = 14.96;
@@ -167,7 +167,32 @@ fn q4_bundles_of_two_targets_agree() {
         println!("skipped: this machine runs fewer than two targets");
         return;
     };
-    let (mut a, mut b) = (student(first, "q4g32").open(2), student(second, "q4g32").open(2));
+    agree(first, second, "q4g32");
+}
+
+#[test]
+fn q4_and_q8_bundles_on_vulkan_agree_with_the_processors() {
+    let Some(&first) = targets().first() else { return };
+    for second in vulkan_targets() {
+        agree(first, second, "q4g32");
+        agree(first, second, "q8g32");
+    }
+}
+
+#[test]
+fn a_q8_bundle_on_vulkan_gives_nearly_the_answers_of_an_f32_bundle() {
+    let Some(&first) = targets().first() else { return };
+    let reference = answers(&mut student(first, "f32").open(2));
+    for target in vulkan_targets() {
+        let equal = equal(&answers(&mut student(target, "q8g32").open(1)), &reference);
+        println!("{target} q8g32: {equal} of 200 answers equal");
+        assert!(equal >= 196, "{target}: {equal} of 200 answers are those of f32");
+    }
+}
+
+/// Compares bundles of one scheme for two targets: answers, and distributions over the held-out text.
+fn agree(first: &str, second: &str, quant: &str) {
+    let (mut a, mut b) = (student(first, quant).open(2), student(second, quant).open(2));
     let same = equal(&answers(&mut a), &answers(&mut b));
     let (mut sum, mut count) = (0.0, 0.0);
     for window in windows(&mut a) {
@@ -175,7 +200,7 @@ fn q4_bundles_of_two_targets_agree() {
         count += 1.0;
     }
     let kl = sum / count;
-    println!("q4g32, {first} and {second}: {same} of 200 answers equal, mean KL divergence {kl:e}");
+    println!("{quant}, {first} and {second}: {same} of 200 answers equal, mean KL divergence {kl:e}");
     assert!(same >= 195, "{same} of 200 answers are equal");
     assert!(kl <= 1e-3, "mean KL divergence {kl:e}");
 }

@@ -22,7 +22,10 @@ fn stmt(f: &mut Func<'_, '_>, s: &Stmt) -> Result<(), Fault> {
             let value = &kernel.values[*v];
             let Def::Expr(e) = &value.def else { return Err(Fault(format!("`let {v}` has no expression"))) };
             let out = expr::expr(f, e, value.ty)?;
-            f.b.name(out, || v.to_string());
+            // Conditions read best where they are used.
+            if value.ty.scalar != Scalar::Bool {
+                f.b.name(out, || v.to_string());
+            }
             f.define(*v, out);
         }
         Stmt::Load { dst, buf, index } => {

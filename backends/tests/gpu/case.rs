@@ -1,8 +1,7 @@
-//! A case: a kernel, its inputs, and how what it writes is compared: emitted for a target, run, and held against the
-//! interpreter.
+//! A case: a kernel, its inputs, and how what it writes is held against the interpreter. Who runs it is not said here: Vulkan
+//! devices do, and Metal's language on a CPU.
 
 pub use crate::numbers::{Gen, numbers};
-use crate::{spirv, vulkan};
 use slmc_backends::{Artifact, EmitOptions};
 use slmc_ir::interp::kernel::{Compiled, Machine, Memory, Step};
 use slmc_ir::kernel::{Access, Builtin, CmpOp, Kernel, KernelBuilder, KernelModule, Scalar, StepBounds, Type, ValueId, verify_module};
@@ -141,39 +140,22 @@ pub fn emit(module: &KernelModule, target: &Target, listing: bool) -> Artifact {
     backend.emit(verified, target, &options).unwrap_or_else(|e| panic!("{e}"))
 }
 
-/// The words of kernel `i`.
-pub fn words(artifact: &Artifact, i: usize) -> Vec<u32> {
-    let shaders = artifact.shaders.as_ref().expect("a GPU's artifact has shaders");
-    let shader = &shaders.kernels[i];
-    let module = &shaders.bytes[shader.offset as usize..(shader.offset + shader.bytes) as usize];
-    module.chunks_exact(4).map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]])).collect()
-}
-
-/// Emits all cases for both APIs and compares what a device computes with the interpreter.
-pub fn check(able: bool, cases: &[Case]) {
+/// A module of the kernels of cases.
+pub fn module(cases: &[Case]) -> KernelModule {
     let mut module = KernelModule::default();
     for case in cases {
         module.kernels.push(case.kernel.clone());
     }
-    emit(&module, &target(GpuApi::Metal, able), true);
-    let artifact = emit(&module, &target(GpuApi::Vulkan, able), true);
-    let shaders = artifact.shaders.as_ref().expect("a GPU's artifact has shaders");
-    for (i, (case, shader)) in cases.iter().zip(&shaders.kernels).enumerate() {
-        let words = words(&artifact, i);
-        spirv::check(&words, &case.kernel.name);
-        let Some(device) = vulkan::device() else { continue };
-        let device = device.lock().unwrap_or_else(|broken| broken.into_inner());
-        let expected = interpret(case, device.subgroup);
-        let step = [STEP.t, STEP.p, STEP.row, 0];
-        let job = vulkan::Job { words: &words, entry: &shader.entry, buffers: &case.buffers, step, grid: case.grid };
-        let found = device.run(&job).unwrap_or_else(|e| panic!("{}: {e}", case.kernel.name));
-        for (p, (expected, found)) in expected.iter().zip(&found).enumerate() {
-            compare(case, p, expected, found);
-        }
-    }
+    module
 }
 
-fn compare(case: &Case, p: usize, expected: &[u8], found: &[u8]) {
+/// T, P, ROW, 0.
+pub fn step() -> [u32; 4] {
+    [STEP.t, STEP.p, STEP.row, 0]
+}
+
+/// Fails where parameter `p` differs from what the interpreter wrote.
+pub fn compare(case: &Case, p: usize, expected: &[u8], found: &[u8]) {
     let word = |bytes: &[u8]| i32::from_le_bytes(std::array::from_fn(|i| bytes.get(i).copied().unwrap_or(0)));
     for (i, (e, f)) in expected.chunks(4).zip(found.chunks(4)).enumerate() {
         if e == f || word(e).abs_diff(word(f)) <= case.ulps[p] {
@@ -189,7 +171,8 @@ fn compare(case: &Case, p: usize, expected: &[u8], found: &[u8]) {
     }
 }
 
-fn interpret(case: &Case, subgroup: u32) -> Vec<Vec<u8>> {
+/// The parameters after the interpreter ran a case, with subgroups of so many lanes.
+pub fn interpret(case: &Case, subgroup: u32) -> Vec<Vec<u8>> {
     let code = Compiled::new(&case.kernel).unwrap_or_else(|faults| panic!("{faults:#?}\n{}", case.kernel));
     let mut buffers = case.buffers.clone();
     let (mut memory, places) = Memory::of_slices(buffers.iter_mut().map(Vec::as_mut_slice).collect());

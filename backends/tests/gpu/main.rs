@@ -3,6 +3,7 @@
 #![cfg(feature = "naga")]
 
 mod case;
+mod device;
 mod exprs;
 mod flow;
 #[path = "../numbers/mod.rs"]
@@ -15,7 +16,7 @@ mod spirv;
 mod tiles;
 mod vulkan;
 
-use case::check;
+use device::check;
 
 #[test]
 fn arithmetic() {

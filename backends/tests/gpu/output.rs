@@ -1,7 +1,8 @@
 //! The artifact: entry points, slots, the host's object, and that it depends on nothing but the input.
 
-use crate::case::{emit, target, words};
+use crate::case::{emit, target};
 use crate::spirv::instructions;
+use crate::spirv::words;
 use crate::{flow, packed, tiles};
 use object::{Object, ObjectSection, ObjectSymbol};
 use slmc_backends::{EmitOptions, Shaders, lookup};

@@ -1,7 +1,9 @@
 //! What is refused, all of it at once; and that what is not refused is emitted: kernels of the repository's tests and random
 //! ones.
 
-use crate::case::{BOUNDS, Case, Gen, check, emit, numbers, target, words};
+use crate::case::{BOUNDS, Case, Gen, emit, numbers, target};
+use crate::device::check;
+use crate::spirv::words;
 use crate::{random, spirv};
 use slmc_backends::{BackendError, EmitOptions, lookup};
 use slmc_ir::arena::Id;

@@ -1,10 +1,19 @@
 //! What is demanded of every SPIR-V module: Khronos' validator where it is installed, and that no type of workgroup, private or
 //! function memory has a layout, which older validators do not see.
 
+use slmc_backends::Artifact;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::Once;
+
+/// The words of kernel `i`.
+pub fn words(artifact: &Artifact, i: usize) -> Vec<u32> {
+    let shaders = artifact.shaders.as_ref().expect("a GPU's artifact has shaders");
+    let shader = &shaders.kernels[i];
+    let module = &shaders.bytes[shader.offset as usize..(shader.offset + shader.bytes) as usize];
+    module.chunks_exact(4).map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]])).collect()
+}
 
 /// Fails on a module that is not valid.
 pub fn check(words: &[u32], name: &str) {

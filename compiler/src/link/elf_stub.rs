@@ -23,9 +23,9 @@ const DYNSTR: u32 = 2;
 const SHSTRTAB: u16 = 6;
 const SECTION_NAMES: [&str; 7] = ["", ".dynsym", ".dynstr", ".gnu.version", ".gnu.version_d", ".dynamic", ".shstrtab"];
 
-/// A little-endian ELF64 library named `soname` that offers `functions` (name, version).
+/// A little-endian ELF64 library named `soname` that offers `functions` (name, version; empty = none).
 pub fn shared_object(arch: Arch, soname: &str, functions: &[(&str, &str)]) -> Vec<u8> {
-    let mut versions: Vec<&str> = functions.iter().map(|f| f.1).collect();
+    let mut versions: Vec<&str> = functions.iter().map(|f| f.1).filter(|version| !version.is_empty()).collect();
     versions.sort_unstable();
     versions.dedup();
     let mut strings = Strings::new();
@@ -38,8 +38,9 @@ pub fn shared_object(arch: Arch, soname: &str, functions: &[(&str, &str)]) -> Ve
         dynsym.extend([0x12, 0]); // STB_GLOBAL, STT_FUNC; default visibility
         dynsym.extend(1u16.to_le_bytes()); // any defined section will do
         dynsym.extend([0; 16]);
-        let index = versions.iter().position(|v| v == version).expect("invariant: collected above");
-        versym.extend((index as u16 + 2).to_le_bytes());
+        // 1 is what symbols without a version have.
+        let index = versions.iter().position(|v| v == version).map_or(1, |index| index as u16 + 2);
+        versym.extend(index.to_le_bytes());
     }
 
     let mut verdef = Vec::new();

@@ -31,7 +31,7 @@ pub enum LinkError {
         words: String,
     },
     /// Shared objects can be linked for ELF targets only.
-    #[error("no way to link for {triple}: known are x86-64 and arm64 with the GNU C library")]
+    #[error("no way to link for {triple}: known are x86-64 and arm64 with the GNU C library or Android's")]
     Triple {
         /// The triple.
         triple: String,

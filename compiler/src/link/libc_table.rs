@@ -3,6 +3,10 @@
 //! Files that are given, memory, threads, clock: nothing that reaches a network or starts a program. A library linked
 //! against these versions loads on every glibc from 2.17 on (that is 2012; Rust's own baseline). On arm64 the port began
 //! with 2.17, so all versions are that one; on x86-64 a function keeps the version in which it (or its present form) came.
+//! Android's library has the same functions under two other names and needs no versions.
+//!
+//! Loading a library at run time is for bundles that run on a GPU, whose driver is found in no other way; a bundle for a
+//! processor that asks for it is refused.
 
 use super::LinkError;
 
@@ -15,15 +19,39 @@ pub enum Arch {
     Aarch64,
 }
 
-impl Arch {
-    /// The architecture of a Linux triple with glibc.
+/// C libraries whose functions are known here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Libc {
+    /// The GNU C library.
+    Glibc,
+    /// Android's.
+    Bionic,
+}
+
+/// A system to link for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct System {
+    /// Its processors.
+    pub arch: Arch,
+    /// Its C library.
+    pub libc: Libc,
+}
+
+impl System {
+    /// The system of a Linux triple.
     pub fn of_triple(triple: &str) -> Option<Self> {
-        match triple {
-            "x86_64-unknown-linux-gnu" => Some(Self::X86_64),
-            "aarch64-unknown-linux-gnu" => Some(Self::Aarch64),
-            _ => None,
-        }
+        let (arch, libc) = match triple {
+            "x86_64-unknown-linux-gnu" => (Arch::X86_64, Libc::Glibc),
+            "aarch64-unknown-linux-gnu" => (Arch::Aarch64, Libc::Glibc),
+            "x86_64-linux-android" => (Arch::X86_64, Libc::Bionic),
+            "aarch64-linux-android" => (Arch::Aarch64, Libc::Bionic),
+            _ => return None,
+        };
+        Some(Self { arch, libc })
     }
+}
+
+impl Arch {
     /// The linker's name for it.
     pub fn emulation(self) -> &'static str {
         match self {
@@ -45,12 +73,20 @@ impl Arch {
 pub struct Library {
     /// Its recorded name.
     pub soname: &'static str,
-    /// Functions with their versions, sorted by name.
+    /// Functions with their versions (empty = none), sorted by name.
     pub functions: Vec<(&'static str, &'static str)>,
 }
 
 const LIBC: &str = "libc.so.6";
 const PTHREAD: &str = "libpthread.so.0";
+/// Empty in glibc since 2.34, where it only keeps the old names and versions alive.
+const DL: &str = "libdl.so.2";
+const BIONIC_LIBC: &str = "libc.so";
+const BIONIC_DL: &str = "libdl.so";
+
+/// Functions of glibc that bionic does not have, and the other way round.
+const GLIBC_ONLY: [&str; 2] = ["__errno_location", "__fxstat"];
+const BIONIC_ONLY: [&str; 2] = ["__errno", "fstat"];
 
 /// Name, library, version on x86-64. Sorted by name.
 static FUNCTIONS: &[(&str, &str, &str)] = &[
@@ -60,6 +96,8 @@ static FUNCTIONS: &[(&str, &str, &str)] = &[
     ("clock_gettime", LIBC, "GLIBC_2.17"),
     ("clock_nanosleep", LIBC, "GLIBC_2.17"),
     ("close", LIBC, "GLIBC_2.2.5"),
+    ("dlopen", DL, "GLIBC_2.2.5"),
+    ("dlsym", DL, "GLIBC_2.2.5"),
     ("fcntl", LIBC, "GLIBC_2.2.5"),
     ("fsync", LIBC, "GLIBC_2.2.5"),
     ("ftruncate", LIBC, "GLIBC_2.2.5"),
@@ -116,44 +154,61 @@ static FUNCTIONS: &[(&str, &str, &str)] = &[
     ("write", LIBC, "GLIBC_2.2.5"),
 ];
 
-/// The libraries that offer `wanted`, libraries without a use left out. `bcmp` is memcmp by another name.
+/// The libraries that offer `wanted`, libraries without a use left out. `bcmp` is memcmp by another name. Functions that
+/// load libraries are offered only if the code `loads_driver`.
 ///
 /// # Errors
-/// [`LinkError::Forbidden`] with all that are not in the table.
-pub fn provide(arch: Arch, wanted: &[String]) -> Result<Vec<Library>, LinkError> {
-    let mut libraries = [Library { soname: PTHREAD, functions: Vec::new() }, Library { soname: LIBC, functions: Vec::new() }];
+/// [`LinkError::Forbidden`] with all that are not offered.
+pub fn provide(system: System, wanted: &[String], loads_driver: bool) -> Result<Vec<Library>, LinkError> {
+    let mut libraries = [PTHREAD, DL, LIBC].map(|soname| Library { soname, functions: Vec::new() });
     let mut names = Vec::new();
-    for name in wanted {
-        if is_the_linkers(name) {
-            continue;
-        }
-        let Ok(at) = FUNCTIONS.binary_search_by_key(&name.as_str(), |f| f.0) else {
-            if name == "bcmp" {
-                libraries[1].functions.push(("bcmp", version(arch, "GLIBC_2.2.5")));
-            } else {
-                names.push(name.clone());
-            }
+    for name in wanted.iter().filter(|name| !is_the_linkers(name)) {
+        let Some((function, library, version)) = offered(system, name).filter(|&(_, library, _)| library != DL || loads_driver) else {
+            names.push(name.clone());
             continue;
         };
-        let (function, library, on_x86) = FUNCTIONS[at];
-        libraries[usize::from(library == LIBC)].functions.push((function, version(arch, on_x86)));
+        if let Some(found) = libraries.iter_mut().find(|found| found.soname == library) {
+            found.functions.push((function, version));
+        }
     }
     if !names.is_empty() {
         return Err(LinkError::Forbidden { names });
     }
+    if system.libc == Libc::Bionic {
+        let [pthread, dl, libc] = &mut libraries;
+        libc.functions.append(&mut pthread.functions);
+        libc.functions.sort_unstable();
+        (dl.soname, libc.soname) = (BIONIC_DL, BIONIC_LIBC);
+    }
     Ok(libraries.into_iter().filter(|library| !library.functions.is_empty()).collect())
+}
+
+/// The function of this name with its library in glibc's order and its version.
+fn offered(system: System, name: &str) -> Option<(&'static str, &'static str, &'static str)> {
+    if system.libc == Libc::Bionic {
+        if let Some(function) = BIONIC_ONLY.into_iter().find(|function| *function == name) {
+            return Some((function, LIBC, ""));
+        }
+        if GLIBC_ONLY.contains(&name) {
+            return None;
+        }
+    }
+    let (function, library, on_x86) = match FUNCTIONS.binary_search_by_key(&name, |f| f.0) {
+        Ok(at) => FUNCTIONS[at],
+        Err(_) if name == "bcmp" => ("bcmp", LIBC, "GLIBC_2.2.5"),
+        Err(_) => return None,
+    };
+    let version = match (system.libc, system.arch) {
+        (Libc::Bionic, _) => "",
+        (Libc::Glibc, Arch::X86_64) => on_x86,
+        (Libc::Glibc, Arch::Aarch64) => "GLIBC_2.17",
+    };
+    Some((function, library, version))
 }
 
 /// Symbols that the linker itself defines.
 fn is_the_linkers(name: &str) -> bool {
     matches!(name, "_GLOBAL_OFFSET_TABLE_" | "__ehdr_start" | "_DYNAMIC" | "__dso_handle")
-}
-
-fn version(arch: Arch, on_x86: &'static str) -> &'static str {
-    match arch {
-        Arch::X86_64 => on_x86,
-        Arch::Aarch64 => "GLIBC_2.17",
-    }
 }
 
 /// Whether a symbol is a way to a network: what the manifest's privacy section must not hold.
@@ -200,13 +255,46 @@ mod tests {
         assert!(FUNCTIONS.iter().all(|f| !reaches_network(f.0)));
     }
 
+    fn system(triple: &str) -> System {
+        System::of_triple(triple).expect("known")
+    }
+
+    fn names<const N: usize>(names: [&str; N]) -> Vec<String> {
+        names.map(String::from).into()
+    }
+
     #[test]
     fn unknown_functions_are_all_named() {
-        let wanted: Vec<String> = ["connect", "mmap", "pthread_create", "socket"].map(String::from).into();
-        let Err(LinkError::Forbidden { names }) = provide(Arch::X86_64, &wanted) else { panic!("must be refused") };
+        let wanted = names(["connect", "mmap", "pthread_create", "socket"]);
+        let Err(LinkError::Forbidden { names }) = provide(system("x86_64-unknown-linux-gnu"), &wanted, false) else { panic!("must be refused") };
         assert_eq!(names, ["connect", "socket"]);
-        let libraries = provide(Arch::Aarch64, &wanted[1..3]).expect("both are in the table");
+        let libraries = provide(system("aarch64-unknown-linux-gnu"), &wanted[1..3], false).expect("both are in the table");
         assert_eq!(libraries.len(), 2);
         assert_eq!(libraries[0].functions, [("pthread_create", "GLIBC_2.17")]);
+    }
+
+    #[test]
+    fn libraries_are_loaded_only_by_code_for_gpus() {
+        let wanted = names(["dlopen", "dlsym", "mmap"]);
+        for triple in ["x86_64-unknown-linux-gnu", "aarch64-linux-android"] {
+            let Err(LinkError::Forbidden { names }) = provide(system(triple), &wanted, false) else { panic!("must be refused") };
+            assert_eq!(names, ["dlopen", "dlsym"]);
+        }
+        let libraries = provide(system("x86_64-unknown-linux-gnu"), &wanted, true).expect("offered");
+        assert_eq!(libraries[0], Library { soname: "libdl.so.2", functions: vec![("dlopen", "GLIBC_2.2.5"), ("dlsym", "GLIBC_2.2.5")] });
+        let libraries = provide(system("aarch64-unknown-linux-gnu"), &wanted, true).expect("offered");
+        assert_eq!(libraries[0].functions, [("dlopen", "GLIBC_2.17"), ("dlsym", "GLIBC_2.17")]);
+    }
+
+    #[test]
+    fn android_has_its_own_names_and_no_versions() {
+        let wanted = names(["__errno", "bcmp", "dlopen", "fstat", "pthread_create"]);
+        let libraries = provide(system("aarch64-linux-android"), &wanted, true).expect("offered");
+        let expected = ["__errno", "bcmp", "fstat", "pthread_create"].map(|name| (name, "")).to_vec();
+        assert_eq!(libraries[0], Library { soname: "libdl.so", functions: vec![("dlopen", "")] });
+        assert_eq!(libraries[1], Library { soname: "libc.so", functions: expected });
+        for (triple, name) in [("aarch64-linux-android", "__fxstat"), ("aarch64-unknown-linux-gnu", "__errno")] {
+            assert!(provide(system(triple), &names([name]), true).is_err(), "{name}");
+        }
     }
 }

@@ -20,7 +20,7 @@ pub use error::LinkError;
 pub use find::Linker;
 pub use symbols::{SymbolReport, undefined_of_objects, undefined_of_shared};
 
-use libc_table::{Arch, Library};
+use libc_table::{Libc, Library, System};
 
 /// Code to be linked.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +42,8 @@ pub struct LinkRequest<'a> {
     pub soname: &'a str,
     /// Symbols to export, `*` allowed; all others become local.
     pub exports: &'a [&'a str],
+    /// Whether the code may load a library at run time: the driver of a GPU.
+    pub loads_driver: bool,
 }
 
 /// A linked library.
@@ -59,9 +61,9 @@ pub struct Linked {
 /// A target without ELF, functions that no bundle may use, a linker that fails (with its own words), no room for the
 /// temporary files.
 pub fn link_shared(linker: &Linker, objects: &[CodeObject<'_>], request: &LinkRequest<'_>) -> Result<Linked, LinkError> {
-    let arch = Arch::of_triple(request.triple).ok_or_else(|| LinkError::Triple { triple: request.triple.to_owned() })?;
+    let system = System::of_triple(request.triple).ok_or_else(|| LinkError::Triple { triple: request.triple.to_owned() })?;
     let wanted = undefined_of_objects(objects)?;
-    let libraries = libc_table::provide(arch, &wanted)?;
+    let libraries = libc_table::provide(system, &wanted, request.loads_driver)?;
 
     let dir = tempfile::Builder::new().prefix("slmc-link-").tempdir().map_err(|e| LinkError::io("a temporary folder", &e))?;
     let mut inputs = Vec::new();
@@ -69,13 +71,13 @@ pub fn link_shared(linker: &Linker, objects: &[CodeObject<'_>], request: &LinkRe
         inputs.push(write(dir.path(), &format!("{index}.o"), object.bytes)?);
     }
     for Library { soname, functions } in &libraries {
-        inputs.push(write(dir.path(), &format!("{soname}.so"), &elf_stub::shared_object(arch, soname, functions))?);
+        inputs.push(write(dir.path(), &format!("{soname}.so"), &elf_stub::shared_object(system.arch, soname, functions))?);
     }
     write(dir.path(), "exports.map", version_script(request.exports).as_bytes())?;
 
     let mut command = Command::new(&linker.program);
-    command.current_dir(dir.path()).args(&linker.first_args).args(["-shared", "-m", arch.emulation()]);
-    command.args(["--gc-sections", "--strip-all", "--build-id=none", "--hash-style=gnu", "--no-undefined", "--as-needed"]);
+    command.current_dir(dir.path()).args(&linker.first_args).args(["-shared", "-m", system.arch.emulation()]);
+    command.args(["--gc-sections", "--strip-all", "--build-id=none", hash_style(system), "--no-undefined", "--as-needed"]);
     command.args(["-z", "relro", "-z", "now", "-z", "noexecstack", "-z"]).arg(format!("max-page-size={}", request.page_bytes));
     command.args(["-soname", request.soname, "--version-script", "exports.map", "-o", "out.so"]).args(&inputs);
     let run = command.output().map_err(|e| LinkError::Start { program: linker.program.clone(), detail: e.to_string() })?;
@@ -86,6 +88,14 @@ pub fn link_shared(linker: &Linker, objects: &[CodeObject<'_>], request: &LinkRe
     let bytes = fs::read(dir.path().join("out.so")).map_err(|e| LinkError::io("the linked library", &e))?;
     let symbols = undefined_of_shared(&bytes)?;
     Ok(Linked { bytes, symbols })
+}
+
+/// Androids before 6 read the older table only.
+fn hash_style(system: System) -> &'static str {
+    match system.libc {
+        Libc::Glibc => "--hash-style=gnu",
+        Libc::Bionic => "--hash-style=both",
+    }
 }
 
 fn write(dir: &Path, name: &str, bytes: &[u8]) -> Result<String, LinkError> {

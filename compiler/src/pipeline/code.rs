@@ -4,6 +4,7 @@ use sha2::{Digest as _, Sha256};
 use slmc_backends::{Backend, EmitOptions, Shaders};
 use slmc_ir::diag::Verified;
 use slmc_ir::kernel::KernelModule;
+use slmc_ir::target::GpuApi;
 use slmc_runtime_stub::abi::{ABI_VERSION, CODE_MAGIC, CodeHeader};
 use slmc_runtime_stub::wire::Wire as _;
 
@@ -11,7 +12,7 @@ use super::{CompileError, CompileOptions};
 use crate::bundle::plan_bin::{CodeIdentity, feature_bits};
 use crate::bundle::{BundleError, CODE, shaders};
 use crate::link::{self, CodeObject, LinkError, LinkRequest, Linked, Linker};
-use crate::stub;
+use crate::stub::{self, Runtime};
 
 /// Generated code, not linked yet.
 pub(super) struct Emitted {
@@ -76,7 +77,10 @@ fn code_id(backend: &dyn Backend, kernels: &KernelModule, options: &CompileOptio
 /// this build: its kernels need none to be compiled.
 pub(super) fn link(emitted: &Emitted, options: &CompileOptions) -> Result<Option<(Linked, String)>, CompileError> {
     let target = &options.target.target;
-    let Some(stub) = stub::object(target.triple) else {
+    let gpu = target.gpu.as_ref().map(|gpu| gpu.api);
+    let runtime = if gpu == Some(GpuApi::Vulkan) { Runtime::Vulkan } else { Runtime::Cpu };
+    // Of Metal there is no object: its libraries are linked on the side of the app.
+    let Some(stub) = stub::object(target.triple, runtime).filter(|_| gpu != Some(GpuApi::Metal)) else {
         if emitted.shaders.is_some() {
             return Ok(None);
         }
@@ -85,7 +89,8 @@ pub(super) fn link(emitted: &Emitted, options: &CompileOptions) -> Result<Option
     let linker = Linker::find(options.linker.as_deref())?;
     let mut objects: Vec<CodeObject<'_>> = emitted.objects.iter().map(|object| CodeObject { name: &object.name, bytes: &object.bytes }).collect();
     objects.push(CodeObject { name: "stub", bytes: stub });
-    let request = LinkRequest { triple: target.triple, page_bytes: target.page_bytes, soname: CODE, exports: &["slm_*"] };
+    let request =
+        LinkRequest { triple: target.triple, page_bytes: target.page_bytes, soname: CODE, exports: &["slm_*"], loads_driver: gpu.is_some() };
     let linked = link::link_shared(&linker, &objects, &request)?;
     let network: Vec<String> = linked.symbols.undefined.iter().filter(|s| link::libc_table::reaches_network(s)).cloned().collect();
     if !network.is_empty() {

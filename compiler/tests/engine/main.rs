@@ -8,6 +8,7 @@ use std::process::Command;
 use sha2::{Digest as _, Sha256};
 use slmc::engine::{End, Engine, EngineOptions, GenerateOptions, LIBRARY, NO_TOKEN, Sampling, TokenizeOptions, Trust};
 use slmc::link::{CodeObject, LinkRequest, Linker, link_shared};
+use slmc::stub::Runtime;
 use slmc::tokenizer::CompiledTokenizer;
 use slmc_runtime_stub::abi::{Binding, CHUNK_BYTES, Dispatch, Extent, FileEntry, PlanHeader, file_kind, region};
 use slmc_runtime_stub::fault::Code;
@@ -83,7 +84,7 @@ impl Bundle {
             binding(region::WEIGHTS, u64::from(vocab) * 4, 4),
         ];
         let one = Extent::fixed(1);
-        let dispatch = |kernel, x, y| Dispatch { kernel, first_binding: kernel * 3, binding_count: 3, reserved: 0, grid: [x, y, one] };
+        let dispatch = |kernel, x, y| Dispatch { kernel, first_binding: kernel * 3, binding_count: 3, flags: 0, grid: [x, y, one] };
         let header = PlanHeader {
             code_id: [5; 32],
             name: std::array::from_fn(|i| *b"chain".get(i).unwrap_or(&0)),
@@ -106,19 +107,21 @@ impl Bundle {
                 &[dispatch(0, Extent::tokens(1, CHUNK), one)],
                 &[dispatch(1, Extent::fixed(vocab), one)],
                 &[dispatch(1, Extent::fixed(vocab), Extent::tokens(1, 8))],
+                &[],
             ],
             bindings: &bindings,
             kv_slots: &[],
             files: &files,
             hashes: &hashes,
+            shaders: &[],
         };
         let mut plan = vec![0; encoded_bytes(&parts)];
         encode(&parts, &mut plan);
 
-        let stub = slmc::stub::object(triple()).expect("a stub for this machine");
+        let stub = slmc::stub::object(triple(), Runtime::Cpu).expect("a stub for this machine");
         let kernels = kernels(dir.path());
         let objects = [CodeObject { name: "kernels", bytes: &kernels }, CodeObject { name: "stub", bytes: stub }];
-        let request = LinkRequest { triple: triple(), page_bytes: 4096, soname: LIBRARY, exports: &["slm_*"] };
+        let request = LinkRequest { triple: triple(), page_bytes: 4096, soname: LIBRARY, exports: &["slm_*"], loads_driver: false };
         let linker = Linker::find(None).expect("lld");
         let linked = link_shared(&linker, &objects, &request).expect("links");
         assert!(linked.bytes.len() < 120 << 10, "{} bytes of code", linked.bytes.len());

@@ -82,6 +82,12 @@ template <class T, class S> inline T as_type(S value) {
 
 }  // namespace metal
 
+// Half literals: `0.5h`. Names without an underscore are the language's own, which Metal is here.
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wuser-defined-literals"
+constexpr metal::half operator""h(long double value) { return metal::half(value); }
+#pragma clang diagnostic pop
+
 using metal::as_type;
 using metal::slmc_cast;
 using metal::slmc_make;

@@ -10,6 +10,21 @@ mod wgsl;
 
 mod shim;
 
+// The cases of the naga back end, which that crate runs on Vulkan.
+#[path = "../../../backends/tests/gpu/case.rs"]
+mod case;
+mod conformance;
+#[path = "../../../backends/tests/gpu/exprs.rs"]
+mod exprs;
+#[path = "../../../backends/tests/gpu/flow.rs"]
+mod flow;
+#[path = "../../../backends/tests/numbers/mod.rs"]
+mod numbers;
+#[path = "../../../backends/tests/gpu/packed.rs"]
+mod packed;
+#[path = "../../../backends/tests/gpu/tiles.rs"]
+mod tiles;
+
 mod fake;
 mod toy;
 mod walker;

@@ -120,12 +120,14 @@ pub fn launch(name: &str, frame: &Frame, epilogue: &Epilogue, sched: &Schedule, 
         weights.put(b);
         acts.put(b);
         b.barrier();
-        let next = b.add(part, 1u32);
-        let has_next = b.cmp(CmpOp::Lt, next, parts);
-        b.if_(has_next, |b| {
-            weights.fetch(b, next);
-            acts.fetch(b, next);
-        });
+        if parts > 1 {
+            let next = b.add(part, 1u32);
+            let has_next = b.cmp(CmpOp::Lt, next, parts);
+            b.if_(has_next, |b| {
+                weights.fetch(b, next);
+                acts.fetch(b, next);
+            });
+        }
         b.if_(works, |b| multiply.emit(b, &sums));
     });
     if let Some(factors) = factors {

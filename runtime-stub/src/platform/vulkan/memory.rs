@@ -24,6 +24,14 @@ pub enum Use {
     Download,
 }
 
+/// The fault of a device whose memory is smaller than what is needed at once, bytes.
+#[cold]
+pub fn no_room(needed: u64, room: u64) -> Fault {
+    Fault::new(Code::Memory, "device", "has not this much memory (VK_ERROR_OUT_OF_DEVICE_MEMORY), bytes")
+        .numbers(needed, room)
+        .hint("compile with a smaller --ctx or take a smaller model")
+}
+
 const COHERENT: u32 = MEMORY_HOST_VISIBLE | MEMORY_HOST_COHERENT;
 
 impl Use {
@@ -129,9 +137,7 @@ impl Buffer {
             self.memory = 0;
         }
         if requirements.size > room {
-            return Err(Fault::new(Code::Memory, "device", "has not this much memory (VK_ERROR_OUT_OF_DEVICE_MEMORY), bytes")
-                .numbers(requirements.size, room)
-                .hint("compile with a smaller --ctx or take a smaller model"));
+            return Err(no_room(requirements.size, room));
         }
         check(result, "vkAllocateMemory").map(|()| false)
     }

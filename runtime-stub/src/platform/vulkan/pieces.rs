@@ -3,7 +3,7 @@
 
 use super::device::Logical;
 use super::ffi::Handle;
-use super::memory::{Buffer, Use};
+use super::memory::{Buffer, Use, no_room};
 use crate::abi::DEVICE_ALIGN;
 use crate::fault::{Code, Fault, Outcome};
 use crate::plan::Plan;
@@ -27,8 +27,12 @@ impl Pieces {
     /// made so far stay for [`Pieces::destroy`].
     ///
     /// # Errors
-    /// Those of [`Buffer::new`]; [`Code::Device`] if a binding alone is longer than `most`.
+    /// Those of [`Buffer::new`]; [`Code::Memory`] if the device has not so much; [`Code::Device`] if a binding alone is longer than `most`.
     pub fn create(&mut self, logical: &Logical, plan: &Plan<'_>, region: u32, bytes: u64, most: u64, purpose: Use) -> Outcome<()> {
+        let room = logical.physical.description.memory_bytes;
+        if bytes > room {
+            return Err(no_room(bytes, room));
+        }
         let mut start = 0;
         while start < bytes {
             let end = cut(plan, region, start, bytes, most)?;
