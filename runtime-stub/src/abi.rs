@@ -8,8 +8,9 @@
 //! `slmc_kernels`, an array of [`CodeHeader::kernel_count`] pointers of type [`KernelFn`]. A plan and a code belong
 //! together only if their code ids are equal.
 //!
-//! Versioning: a change of any record or of the meaning of a field raises [`ABI_VERSION`]; the stub runs exactly its
-//! own version, as stub and plan travel in one bundle.
+//! Versioning: a change of any record or of the meaning of a field raises [`ABI_VERSION`]; a number added at the end of its
+//! list (a feature bit, a kind of device, an error code) does not, as the stub refuses those it does not know. The stub
+//! runs exactly its own version, as stub and plan travel in one bundle.
 
 use crate::wire::record;
 

@@ -4,7 +4,7 @@
 //! memory. Each dispatch starts both from the same bytes, so that errors do not add up, and all memory is compared, not
 //! only what the kernel was to write.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use slmc_ir::arena::Id;
@@ -200,27 +200,40 @@ fn so_does_every_kernel_for_a_mac_with_bytes_for_weights() {
     every_kernel("mac-m1-metal", "fold,share,quantize{body=q8g32,embed=q8g32,head=q8g32},fuse", &[32]);
 }
 
+/// `text` without one of the barriers, the first or the last, if it has any.
+fn without_barrier(text: &str, last: bool) -> String {
+    const BARRIER: &str = "metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);";
+    match if last { text.rfind(BARRIER) } else { text.find(BARRIER) } {
+        Some(at) => format!("{}{}", &text[..at], &text[at + BARRIER.len()..]),
+        None => text.to_owned(),
+    }
+}
+
 #[test]
-fn a_kernel_without_its_barriers_is_found_out() {
-    if skipped("a_kernel_without_its_barriers_is_found_out").is_some() {
+fn a_kernel_without_one_of_its_barriers_is_found_out() {
+    if skipped("a_kernel_without_one_of_its_barriers_is_found_out").is_some() {
         return;
     }
+    const KERNEL: &str = "kernel void ";
     let model = compile_for(&warehouse(), "iphone15-metal", "fold,share,quantize,fuse", 256, 32);
-    let barrier = "metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);";
-    let parts: Vec<String> = text_of(&model).split("kernel void ").map(|part| part.replace(barrier, "")).collect();
-    let mut walk = Walk::new(&model, &parts.join("kernel void "), &[32]);
-    walk.step(&[5, 700, 31], 0, 1);
-    walk.step(&[9], 3, 1);
-    let (mut found_out, mut not) = (0, Vec::new());
-    for (index, seen) in &walk.seen {
-        let name = &model.shaders.kernels[*index].entry;
-        if !parts.iter().zip(text_of(&model).split("kernel void ")).any(|(part, whole)| whole.starts_with(name) && part != whole) {
-            assert!(seen.faults.is_empty(), "{}", seen.faults.join("\n"));
-        } else if seen.faults.is_empty() {
-            not.push(name);
-        } else {
-            found_out += 1;
+    let whole: Vec<&str> = text_of(&model).split(KERNEL).collect();
+    let mut found_out = BTreeSet::new();
+    // The first barrier of some kernels only guards an earlier use of the memory, of which there is none in one launch.
+    for last in [false, true] {
+        let parts: Vec<String> = whole.iter().map(|part| without_barrier(part, last)).collect();
+        let mut walk = Walk::new(&model, &parts.join(KERNEL), &[32]);
+        walk.step(&[5, 700, 31], 0, 2);
+        walk.step(&[9], 3, 1);
+        for (index, seen) in walk.seen {
+            let name = &model.shaders.kernels[index].entry;
+            let seeded = whole.iter().zip(&parts).any(|(whole, part)| whole.starts_with(name.as_str()) && whole != part);
+            assert!(seeded || seen.faults.is_empty(), "{}", seen.faults.join("\n"));
+            if !seen.faults.is_empty() {
+                found_out.insert(name);
+            }
         }
     }
-    assert!(found_out >= 8 && not.is_empty(), "{found_out} kernels without a barrier were found out, {not:?} not");
+    let with_barrier = model.shaders.kernels.iter().filter(|s| whole.iter().any(|p| p.starts_with(&s.entry) && p.contains("threadgroup_barrier")));
+    let not: Vec<&str> = with_barrier.map(|s| s.entry.as_str()).filter(|name| !found_out.iter().any(|n| n == name)).collect();
+    assert!(found_out.len() > 8 && not.is_empty(), "{} kernels without a barrier were found out, {not:?} not", found_out.len());
 }
