@@ -155,7 +155,8 @@ fn what_the_plan_gets_wrong_shows_on_the_device() {
     if skipped("what_the_plan_gets_wrong_shows_on_the_device").is_some() {
         return;
     }
-    let wrong: [(fn(&mut Toy), &str); 4] = [
+    type Change = fn(&mut Toy);
+    let wrong: [(Change, &str); 4] = [
         (|toy| (toy.shaders[1].workgroup_count, toy.shaders[1].workgroup_bytes) = (0, [0; 8]), "2 threadgroup arrays, but lengths for 0"),
         (|toy| toy.shaders[1].workgroup_bytes.swap(0, 1), "threadgroup array 1 has 16 bytes"),
         (|toy| toy.shaders[0].step_slot = 4, "nothing is bound to buffer slot 3"),
