@@ -255,6 +255,22 @@ typedef struct slm_generated {
 int32_t slm_generate(slm_session *session, const uint32_t *ids, size_t count, const slm_generation *options,
                      slm_generated *generated, slm_error *error);
 
+/* ---- measuring ---- */
+
+typedef struct slm_kernel_time {
+  char name[64];       /* of the shader, ends with a zero byte; empty on processors */
+  uint32_t kernel;     /* its index in the plan */
+  uint32_t dispatches; /* how often it ran */
+  uint64_t ns;         /* of all these together */
+} slm_kernel_time;
+
+/* Appends tokens as one step (at most slm_info_t.chunk), with logits for the last, and measures every kernel. Kernels
+ * run one at a time, so the sum is a little more than the step takes in slm_eval. `times` receives one entry for each
+ * kernel of the plan, `*kernels` their number; with SLM_ERR_BUFFER, the number that would have been needed.
+ * SLM_ERR_STATE: the device has no clock. */
+int32_t slm_profile(slm_session *session, const uint32_t *ids, size_t count, slm_kernel_time *times, size_t capacity,
+                    size_t *kernels, slm_error *error);
+
 #ifdef __cplusplus
 }
 #endif

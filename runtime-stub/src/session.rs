@@ -10,7 +10,7 @@
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::abi::{NO_PICK, Step, list};
-use crate::device::{Memory, Read, Run};
+use crate::device::{Memory, Read, Run, Timed};
 use crate::fault::{Code, Fault, Outcome};
 use crate::model::Model;
 use crate::platform::memory::Table;
@@ -164,6 +164,33 @@ impl<'m> Session<'m> {
             self.timings.prefill_tokens += tokens;
         }
         outcome
+    }
+
+    /// Appends tokens as one step, with logits for the last, and hands `take` the kernel and the nanoseconds of each
+    /// dispatch, head included. Dispatches run one at a time, so the whole takes longer than it would in
+    /// [`Session::eval`].
+    ///
+    /// # Errors
+    /// Those of [`Session::eval`]; [`Code::Argument`] for more tokens than one step takes; [`Code::State`] if the
+    /// device has no clock.
+    pub fn profile(&mut self, ids: &[u32], take: Timed<'_>) -> Outcome<()> {
+        self.check(ids, &Logits::Last)?;
+        if ids.len() > self.chunk as usize {
+            return Err(Fault::new(Code::Argument, "token ids", "are more than one step takes").numbers(self.chunk.into(), ids.len() as u64));
+        }
+        self.last = LastRow::Nowhere;
+        let plan = self.model.plan();
+        let (t, after) = (ids.len() as u32, self.position + ids.len() as u32);
+        let list = if t == 1 { list::DECODE } else { list::CHUNK };
+        let body = Run { list, step: Step { t, p: self.position, row: 0, reserved: 0 } };
+        let one = Run { list: list::HEAD_ONE, step: Step { t: 1, p: after, row: t - 1, reserved: 0 } };
+        let pick = Run { list: list::ARGMAX, ..one };
+        self.memory.profile(plan, ids, &[body, one, pick], take)?;
+        self.memory.fetch_logits(plan, 1)?;
+        self.tokens[self.position as usize..][..ids.len()].copy_from_slice(ids);
+        self.position = after;
+        self.last = LastRow::Row(0);
+        Ok(())
     }
 
     fn run_steps(&mut self, ids: &[u32], logits: &mut Logits<'_>, cancel: &AtomicBool) -> Outcome<()> {

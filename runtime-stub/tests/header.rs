@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use slmc_runtime_stub::capi::types::{ChatMessage, Error, GeneratedInfo, GenerationOptions, Info};
+use slmc_runtime_stub::capi::types::{ChatMessage, Error, GeneratedInfo, GenerationOptions, Info, KernelTime};
 use slmc_runtime_stub::fault::Code;
 use slmc_runtime_stub::generate::{End, NO_TOKEN};
 use slmc_runtime_stub::sample::Sampling;
@@ -44,7 +44,7 @@ fn both_sides_name_the_same_functions() {
         }
     }
     assert_eq!(declared, defined);
-    assert_eq!(declared.len(), 18);
+    assert_eq!(declared.len(), 19);
 }
 
 /// Size and fields of a struct of plain numbers and pointers, by the C rules of 64-bit systems.
@@ -98,6 +98,7 @@ fn both_sides_lay_out_the_same_structs() {
         ("slm_message", "ChatMessage", size_of::<ChatMessage>(), types),
         ("slm_generation", "GenerationOptions", size_of::<GenerationOptions>(), types),
         ("slm_generated", "GeneratedInfo", size_of::<GeneratedInfo>(), types),
+        ("slm_kernel_time", "KernelTime", size_of::<KernelTime>(), types),
         ("slm_sampling", "Sampling", size_of::<Sampling>(), sampling),
         ("slm_timings_t", "Timings", size_of::<Timings>(), timings),
     ];

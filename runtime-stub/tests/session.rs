@@ -159,3 +159,21 @@ fn sessions_of_one_model_run_on_several_threads() {
         });
     });
 }
+
+#[test]
+fn a_measured_step_runs_every_dispatch_once() {
+    let toy = Toy::new(b"");
+    toy.run(2, |model| {
+        let mut session = session(model);
+        for n in [1, 7, 1] {
+            let before = session.position();
+            let step = &ids(before + n)[before as usize..];
+            let mut kernels = Vec::new();
+            session.profile(step, &mut |kernel, _| kernels.push(kernel)).expect("fits");
+            assert_eq!(kernels, [0, 1, 2]);
+            assert_eq!(session.logits().expect("computed"), expected_logits(&toy.weights, &ids(before + n)));
+        }
+        let fault = session.profile(&ids(CHUNK + 1), &mut |_, _| {}).expect_err("more than a step");
+        assert_eq!((fault.code, session.position()), (Code::Argument, 9));
+    });
+}

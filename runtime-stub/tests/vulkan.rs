@@ -197,6 +197,31 @@ fn weights_and_caches_are_split_between_bindings() {
     refused(toy.open(options, |_| {}), Code::Device, &["maxMemoryAllocationSize", "one binding", "expected 1024, found 512"]);
 }
 
+#[test]
+fn a_measured_step_names_each_kernel_and_gives_the_same_logits() {
+    if !device_is_there() {
+        return;
+    }
+    let toy = Toy::new();
+    for settings in ways() {
+        open(&toy, settings, |model| {
+            let mut session = session(model);
+            session.eval(&ids(20), Logits::None, &GO).expect("fits");
+            let mut kernels = Vec::new();
+            session.profile(&ids(21)[20..], &mut |kernel, ns| kernels.push((kernel, ns))).unwrap_or_else(|fault| panic!("{}", gpu_toy::text(&fault)));
+            let order: Vec<u32> = kernels.iter().map(|(kernel, _)| *kernel).collect();
+            assert_eq!(order, [0, 1, 2, 3, 4, 4, 6]);
+            let total: u64 = kernels.iter().map(|(_, ns)| ns).sum();
+            assert!(total > 0 && total < 10_000_000_000, "{kernels:?}");
+            assert_eq!(session.logits().expect("computed"), toy.expected_logits(&ids(21)));
+            assert_eq!(session.position(), 21);
+            let fault = session.profile(&ids(17), &mut |_, _| {}).expect_err("too many");
+            assert_eq!(fault.code, Code::Argument);
+            session.eval(&[1], Logits::Last, &GO).expect("goes on");
+        });
+    }
+}
+
 fn first_device() -> Description {
     let mut first = None;
     vulkan::devices(None, |device| first = first.or(Some(*device))).expect("looked for before");

@@ -4,6 +4,7 @@ mod bench;
 mod check;
 mod compile;
 mod device;
+mod devices;
 mod input;
 mod inspect;
 mod logits;
@@ -48,6 +49,8 @@ pub enum Command {
     Inspect(inspect::Args),
     /// List the kinds of device there are to compile for
     Targets(targets::Args),
+    /// List the GPUs of this machine
+    Devices(devices::Args),
     /// List the passes and phases of a compile
     Passes(passes::Args),
     /// Run passes over IR text
@@ -66,6 +69,7 @@ impl Command {
             Self::Verify(args) => verify::run(args),
             Self::Inspect(args) => inspect::run(args),
             Self::Targets(args) => targets::run(args),
+            Self::Devices(args) => devices::run(args),
             Self::Passes(args) => passes::run(args),
             Self::Opt(args) => opt::run(args),
         }

@@ -5,7 +5,7 @@ use core::ffi::c_char;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::model::Model;
-use super::types::{Error, GeneratedInfo, GenerationOptions};
+use super::types::{Error, GeneratedInfo, GenerationOptions, KernelTime};
 use super::{c_str, null, put, report, slice, slice_mut};
 use crate::fault::{Code, Fault, Outcome};
 use crate::generate::{Generated, Generation, generate};
@@ -295,4 +295,44 @@ pub unsafe extern "C" fn slm_cancel(session: *const Session) {
 pub unsafe extern "C" fn slm_timings(session: *const Session, timings: *mut Timings, error: *mut Error) -> i32 {
     // SAFETY: the caller's promise.
     unsafe { with(session, error, |conversation, _| put(timings, conversation.timings(), "timings")) }
+}
+
+/// See `slm.h`.
+///
+/// # Safety
+/// As `slm.h` says.
+#[cfg_attr(all(feature = "object", panic = "abort"), unsafe(no_mangle))]
+pub unsafe extern "C" fn slm_profile(
+    session: *mut Session,
+    ids: *const u32,
+    count: usize,
+    times: *mut KernelTime,
+    capacity: usize,
+    kernels: *mut usize,
+    error: *mut Error,
+) -> i32 {
+    let work = |conversation: &mut Conversation<'_>, _: &AtomicBool| {
+        let plan = conversation.model().plan();
+        let needed = plan.header.kernel_count as usize;
+        // SAFETY: the caller's promise.
+        let (ids, out) = unsafe {
+            put(kernels, needed, "kernels")?;
+            (slice(ids, count, "ids")?, slice_mut(times, capacity, "times")?)
+        };
+        let Some(out) = out.get_mut(..needed) else {
+            return Err(Fault::new(Code::Buffer, "times", "buffer is too small").numbers(needed as u64, capacity as u64));
+        };
+        for (kernel, time) in (0..).zip(&mut *out) {
+            let name = if kernel < plan.header.shaders.count { plan.shader(kernel).entry } else { [0; 64] };
+            *time = KernelTime { name, kernel, dispatches: 0, ns: 0 };
+        }
+        conversation.profile(ids, &mut |kernel, ns| {
+            if let Some(time) = out.get_mut(kernel as usize) {
+                time.dispatches += 1;
+                time.ns += ns;
+            }
+        })
+    };
+    // SAFETY: the caller's promise.
+    unsafe { with(session, error, work) }
 }

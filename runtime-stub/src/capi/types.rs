@@ -112,6 +112,21 @@ pub struct GeneratedInfo {
     pub decode_ns: u64,
 }
 
+/// `slm_kernel_time`: what one kernel did in a measured step.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct KernelTime {
+    /// Name of the shader, UTF-8, ends with a zero byte; empty on processors.
+    pub name: [u8; 64],
+    /// Index of the kernel in the plan.
+    pub kernel: u32,
+    /// How often it was dispatched.
+    pub dispatches: u32,
+    /// Nanoseconds of all these together.
+    pub ns: u64,
+}
+
+const _: () = assert!(size_of::<KernelTime>() == 80);
 const _: () = assert!(size_of::<Error>() == 512);
 const _: () = assert!(size_of::<Info>() == 336);
 const _: () = assert!(size_of::<Sampling>() == 32);

@@ -2,13 +2,14 @@
 
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-use super::{NAME_BYTES, Opening, Read, Run, logits_offset};
+use super::{NAME_BYTES, Opening, Read, Run, Timed, logits_offset};
 use crate::abi::region;
 use crate::bundle::Bundle;
 use crate::fault::{Code, Fault, Outcome};
 use crate::plan::Plan;
 use crate::platform::memory::{Table, Workspace};
-use crate::pool::Pool;
+use crate::platform::unix;
+use crate::pool::{Pool, Work};
 use crate::walk::{Kernels, Walk};
 
 /// The threads of a model, its code and its weights.
@@ -83,8 +84,31 @@ impl CpuMemory<'_> {
     /// None, as functions on the processor cannot fail; the type is that of all devices.
     pub fn run(&mut self, plan: &Plan<'_>, ids: &[u32], runs: &[Run], _read: Read) -> Outcome<()> {
         self.arena.values_mut::<u32>(plan.header.token_ids, ids.len()).copy_from_slice(ids);
-        for &Run { list, step } in runs {
-            self.cpu.pool.run(&Walk { plan, kernels: self.cpu.kernels, addresses: &self.addresses, list, step });
+        for run in runs {
+            self.cpu.pool.run(&self.walk(plan, run));
+        }
+        Ok(())
+    }
+
+    fn walk<'a>(&'a self, plan: &'a Plan<'_>, run: &Run) -> Walk<'a> {
+        Walk { plan, kernels: self.cpu.kernels, addresses: &self.addresses, list: run.list, step: run.step }
+    }
+
+    /// See [`super::Memory::profile`].
+    ///
+    /// # Errors
+    /// None, as above.
+    pub fn profile(&mut self, plan: &Plan<'_>, ids: &[u32], runs: &[Run], take: Timed<'_>) -> Outcome<()> {
+        self.arena.values_mut::<u32>(plan.header.token_ids, ids.len()).copy_from_slice(ids);
+        for run in runs {
+            let walk = self.walk(plan, run);
+            for index in 0..plan.header.lists[run.list].count {
+                let start = unix::clock_ns();
+                self.cpu.pool.run(&Alone { walk: &walk, index });
+                if walk.tiles(index).is_some_and(|tiles| tiles > 0) {
+                    take(plan.dispatch(run.list, index).kernel, unix::clock_ns() - start);
+                }
+            }
         }
         Ok(())
     }
@@ -105,5 +129,21 @@ impl CpuMemory<'_> {
     /// See [`super::Memory::picked`].
     pub fn picked(&self, plan: &Plan<'_>) -> u32 {
         self.arena.values(plan.header.picked, 1).first().copied().unwrap_or(0)
+    }
+}
+
+/// One dispatch of a list.
+struct Alone<'a> {
+    walk: &'a Walk<'a>,
+    index: u32,
+}
+
+impl Work for Alone<'_> {
+    fn tiles(&self, stage: u32) -> Option<u32> {
+        if stage == 0 { self.walk.tiles(self.index) } else { None }
+    }
+
+    fn run(&self, _stage: u32, tile: u32) {
+        self.walk.run(self.index, tile);
     }
 }

@@ -13,7 +13,7 @@
 //! - Sessions of one model may run at the same time; a device that takes one caller at a time locks inside.
 //! - A [`Memory::run`] that fails has finished or given up its work, but for a device that is lost; the session stays at
 //!   its position, and only memory that later steps rewrite has changed.
-//! - No call waits for ever: a device that does not answer is [`Code::Device`](crate::fault::Code::Device).
+//! - No call waits for ever: a device that does not answer is [`Code::Device`].
 //! - Dropping either type gives back all it took, the session's memory before its device.
 
 pub mod cpu;
@@ -71,6 +71,9 @@ pub struct Opening<'a, 'b> {
     /// How to drive it.
     pub settings: Settings<'a>,
 }
+
+/// Takes the index of a kernel and the nanoseconds that one dispatch of it took.
+pub type Timed<'a> = &'a mut dyn FnMut(u32, u64);
 
 /// An open device with the weights of a model.
 #[allow(clippy::large_enum_variant, reason = "a model has one, in place, and there is no allocator to put a large one elsewhere")]
@@ -186,6 +189,21 @@ impl Memory<'_> {
             Self::Vulkan(memory) => memory.run(plan, ids, runs, read),
             #[cfg(feature = "metal")]
             Self::Metal(memory) => memory.run(plan, ids, runs, read),
+        }
+    }
+
+    /// As [`Memory::run`] with nothing to read, one dispatch at a time: `take` receives the time of each that had
+    /// anything to do, in their order.
+    ///
+    /// # Errors
+    /// Those of [`Memory::run`]; [`Code::State`] if the device has no clock.
+    pub fn profile(&mut self, plan: &Plan<'_>, ids: &[u32], runs: &[Run], take: Timed<'_>) -> Outcome<()> {
+        match self {
+            Self::Cpu(memory) => memory.profile(plan, ids, runs, take),
+            #[cfg(feature = "vulkan")]
+            Self::Vulkan(memory) => memory.profile(plan, ids, runs, take),
+            #[cfg(feature = "metal")]
+            Self::Metal(_) => Err(Fault::new(Code::State, "device", "has no clock that this runtime can read kernels' times from")),
         }
     }
 

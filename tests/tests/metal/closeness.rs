@@ -27,9 +27,9 @@ pub fn compare(scalar: Scalar, before: &[u8], expected: &[u8], found: &[u8]) -> 
             let mut worst = 0.0f64;
             for &(at, expected, found, same) in &written {
                 let difference = (expected - found).abs();
-                // No NaN is near.
-                let near = difference <= TOLERANCE * rms;
-                if !same && !near {
+                // A NaN is close to nothing.
+                let is_close = same || difference <= TOLERANCE * rms;
+                if !is_close {
                     return Err(format!("element {at}: expected {expected}, found {found}, with an RMS of {rms}"));
                 }
                 worst = worst.max(if same { 0.0 } else { difference / rms });
@@ -37,8 +37,8 @@ pub fn compare(scalar: Scalar, before: &[u8], expected: &[u8], found: &[u8]) -> 
             Ok(worst)
         }
         Scalar::F16 => {
-            let near = |e: f64, f: f64| (e - f).abs() <= e.abs().max(f64::from(f16::MIN_POSITIVE)) / 1024.0;
-            let far = written.iter().find(|(_, e, f, same)| !same && !near(*e, *f));
+            let is_close = |e: f64, f: f64| (e - f).abs() <= e.abs().max(f64::from(f16::MIN_POSITIVE)) / 1024.0;
+            let far = written.iter().find(|(_, e, f, same)| !same && !is_close(*e, *f));
             far.map_or(Ok(0.0), |(at, e, f, _)| Err(format!("element {at}: expected {e}, found {f}")))
         }
         Scalar::I8 => {

@@ -539,7 +539,7 @@ impl ActTile {
         self.scales.map(|scales| b.load(F32, scales, token))
     }
 
-    /// After the last part: leaves the norm's factor of each token in `factors`, f32 [tokens].
+    /// After the last part: leaves the norm's factor of each token in `factors`, `f32 [tokens]`.
     pub fn leave_factors(&self, b: &mut KernelBuilder, factors: BufId) {
         let (Some(norm), Some(squares)) = (self.act.shape().norm, self.squares) else { return };
         self.with_token(b, |b, token| {

@@ -9,6 +9,7 @@
 //! | `memory.rs`, `pieces.rs`, `weights.rs` | buffers; regions as buffers; uploading weights |
 //! | `pipeline.rs`, `cache.rs` | compiled shaders, and the file that keeps them |
 //! | `commands.rs`, `session.rs` | recording and submitting; a session's memory and steps |
+//! | `profile.rs` | time of each dispatch |
 //!
 //! Objects have no `Drop` of their own where their owner must first know that no work uses them. A device that does not
 //! answer is left behind with all its objects (`Logical::set_stuck`): that leaks, and neither hangs nor frees memory
@@ -25,6 +26,7 @@ pub mod needs;
 pub mod physical;
 pub mod pieces;
 pub mod pipeline;
+pub mod profile;
 pub mod result;
 pub mod session;
 pub mod weights;

@@ -99,7 +99,7 @@ pub struct Physical {
     pub timestamp_bits: u32,
     /// Nanoseconds of one step of a timestamp.
     pub timestamp_period: f32,
-    /// The driver wants [`PORTABILITY_EXTENSION`] to be asked for.
+    /// The driver wants `VK_KHR_portability_enumeration` to be asked for.
     pub portable: bool,
 }
 

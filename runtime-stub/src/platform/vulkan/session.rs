@@ -8,9 +8,10 @@ use super::commands::{ALL, COPIES, Commands, HOST, KERNELS, barrier, copy};
 use super::ffi::*;
 use super::memory::{Buffer, Use};
 use super::pieces::Pieces;
+use super::profile::Profile;
 use super::result::check;
 use crate::abi::{Dispatch, MAX_PARAMETERS, Step, dispatch_flag, list, region};
-use crate::device::{Read, Run, logits_offset};
+use crate::device::{Read, Run, Timed, logits_offset};
 use crate::fault::{Code, Fault, Outcome};
 use crate::plan::Plan;
 use crate::platform::memory::Table;
@@ -35,6 +36,8 @@ pub struct VulkanMemory<'m> {
     /// Index of the first set of each list.
     first_set: [usize; list::COUNT],
     commands: Commands<'m>,
+    /// Timestamps of the step that is measured.
+    profile: Option<Profile>,
 }
 
 impl<'m> VulkanMemory<'m> {
@@ -49,6 +52,7 @@ impl<'m> VulkanMemory<'m> {
             sets: Table::empty(),
             first_set: [0; list::COUNT],
             commands: Commands::new(&vulkan.logical)?,
+            profile: None,
         };
         memory.take_memory(plan)?;
         memory.create_sets(plan)?;
@@ -154,6 +158,10 @@ impl<'m> VulkanMemory<'m> {
         let commands = self.commands.begin()?;
         self.record_ids(plan, ids, commands);
         barrier(&self.vulkan.logical, commands, ALL, KERNELS);
+        if let Some(profile) = &self.profile {
+            profile.reset(&self.vulkan.logical, commands);
+        }
+        self.mark(commands, None);
         let mut recording = Recording { commands, dispatches: 0, pipeline: 0, waits: false };
         for run in runs {
             self.record_list(plan, run, &mut recording)?;
@@ -182,12 +190,12 @@ impl<'m> VulkanMemory<'m> {
     }
 
     fn record_list(&mut self, plan: &Plan<'_>, run: &Run, recording: &mut Recording) -> Outcome<()> {
-        let logical = &self.vulkan.logical;
-        let pipelines = &self.vulkan.pipelines;
+        let vulkan = self.vulkan;
+        let (logical, pipelines) = (&vulkan.logical, &vulkan.pipelines);
         for index in 0..plan.header.lists[run.list].count {
             let dispatch = plan.dispatch(run.list, index);
             // Stands until it is recorded, also if its own dispatch has nothing to do.
-            recording.waits |= dispatch.flags & dispatch_flag::BESIDE == 0;
+            recording.waits |= dispatch.flags & dispatch_flag::BESIDE == 0 || self.profile.is_some();
             let [x, y, z] = dispatch.grid.map(|extent| extent.tiles(run.step.t, run.step.p));
             if x == 0 || y == 0 || z == 0 {
                 continue;
@@ -195,6 +203,7 @@ impl<'m> VulkanMemory<'m> {
             if recording.dispatches == self.vulkan.settings.batch {
                 self.commands.submit()?;
                 *recording = Recording { commands: self.commands.begin()?, dispatches: 0, pipeline: 0, ..*recording };
+                self.mark(recording.commands, None);
             }
             if core::mem::take(&mut recording.waits) {
                 barrier(logical, recording.commands, KERNELS, KERNELS);
@@ -215,8 +224,35 @@ impl<'m> VulkanMemory<'m> {
             }
             recording.pipeline = pipeline;
             recording.dispatches += 1;
+            self.mark(commands, Some(dispatch.kernel));
         }
         Ok(())
+    }
+
+    /// A timestamp, if the step is measured.
+    fn mark(&mut self, commands: CommandBuffer, kernel: Option<u32>) {
+        if let Some(profile) = &mut self.profile {
+            profile.mark(&self.vulkan.logical, commands, kernel);
+        }
+    }
+
+    /// See [`crate::device::Memory::profile`].
+    ///
+    /// # Errors
+    /// Those of [`VulkanMemory::run`]; [`Code::State`] if the device has no clock.
+    pub fn profile(&mut self, plan: &Plan<'_>, ids: &[u32], runs: &[Run], take: Timed<'_>) -> Outcome<()> {
+        let dispatches: u32 = runs.iter().map(|run| plan.header.lists[run.list].count).sum();
+        // One behind each dispatch, one before each batch.
+        let most = dispatches + dispatches / self.vulkan.settings.batch + 1;
+        self.profile = Some(Profile::new(&self.vulkan.logical, most)?);
+        let outcome = self.run(plan, ids, runs, Read::Nothing);
+        let Some(mut profile) = self.profile.take() else { return outcome };
+        let outcome = outcome.and_then(|()| profile.read(&self.vulkan.logical, take));
+        self.commands.close();
+        if !self.vulkan.logical.is_stuck() {
+            profile.destroy(&self.vulkan.logical);
+        }
+        outcome
     }
 
     /// Makes visible to the host what it will read.
