@@ -109,3 +109,21 @@ pub fn skipped(test: &str) -> Option<()> {
     println!("skipped {test}: {why}");
     Some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whether_kernels_in_metals_language_run_here_is_said() {
+        if skipped("all of `--test metal`").is_none() {
+            assert!(compiler().is_ok_and(|name| COMPILERS.contains(&name)));
+        }
+    }
+
+    #[test]
+    fn versions_are_read_from_what_compilers_say() {
+        assert_eq!(version("Debian clang version 19.1.7 (3~deb12u1)\nTarget: x86_64-pc-linux-gnu"), 19);
+        assert_eq!(version("Apple clang"), 0);
+    }
+}

@@ -1,7 +1,8 @@
 //! Kernels in Metal's language, executed on this machine: the shim itself, what naga writes through it, and the Metal
 //! part of the stub on a fake of the system.
 //!
-//! All of it needs clang; without one each test says so and what to install.
+//! All of it needs clang; without one each test says so and what to install. On other systems a test of `slmc_tests::msl`
+//! says that none of it runs.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 mod guarded;
