@@ -98,8 +98,10 @@ fn odd_geometries_agree_with_the_graph_interpreter() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         model.write(dir.path());
         let ids = model.prompt();
-        for target in known::known() {
-            for passes in [F32, F16, Q8, Q4] {
+        // Interpreting whole workgroups is slow: one target stands for the GPUs, whose own tests vary the rest.
+        for target in known::known().into_iter().filter(|t| t.gpu.is_none() || t.name == "vulkan-generic") {
+            let schemes: &[&str] = if target.gpu.is_some() { &[F32, Q4] } else { &[F32, F16, Q8, Q4] };
+            for &passes in schemes {
                 let c = compile(dir.path(), &target, passes, model.ctx as u32, 16);
                 let what = format!("{} {} {passes}", model.name, target.name);
                 for (_, k) in c.lowered.kernels.kernels.iter() {
