@@ -5,6 +5,7 @@
 //! block; dot products of q and k do not see the order. How the KV cache lies is each target kind's own.
 
 use slmc_ir::graph::{AttentionAttrs, DType, WeightId};
+use slmc_ir::kernel::{CmpOp, KernelBuilder, ValueId};
 
 /// Geometry of the heads of a layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -100,5 +101,34 @@ impl Parts {
     /// The part of a kernel's name that tells the projections.
     pub fn tag(self) -> String {
         [(self.q, 'q'), (self.k, 'k'), (self.v, 'v')].iter().filter(|(on, _)| *on).map(|(_, c)| c).collect()
+    }
+
+    /// Emits what is done with a unit of rows: of queries below `q_end`, of keys below `k_end`, else of values. Each is told the
+    /// first unit of its own.
+    pub fn of_unit(
+        self,
+        b: &mut KernelBuilder,
+        unit: ValueId,
+        (q_end, k_end): (u32, u32),
+        query: impl FnOnce(&mut KernelBuilder),
+        key: impl FnOnce(&mut KernelBuilder, u32),
+        value: impl FnOnce(&mut KernelBuilder, u32),
+    ) {
+        let key_or_value = |b: &mut KernelBuilder| match (self.k, self.v) {
+            (true, true) => {
+                let is_key = b.cmp(CmpOp::Lt, unit, k_end);
+                b.if_else(is_key, |b| key(b, q_end), |b| value(b, k_end));
+            }
+            (true, false) => key(b, q_end),
+            (false, _) => value(b, k_end),
+        };
+        match (self.q, self.k || self.v) {
+            (true, true) => {
+                let is_query = b.cmp(CmpOp::Lt, unit, q_end);
+                b.if_else(is_query, query, key_or_value);
+            }
+            (true, false) => query(b),
+            (false, _) => key_or_value(b),
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! carved when a model or a session opens.
 
 use core::marker::PhantomData;
-use core::mem::{align_of, size_of};
+use core::mem::size_of;
 use core::ops::{Deref, DerefMut};
 use core::ptr::{self, NonNull};
 use core::sync::atomic::AtomicPtr;
@@ -176,14 +176,16 @@ impl Workspace {
     }
 
     fn place<T>(&self, offset: u64, count: usize) -> Option<*mut T> {
-        let start = usize::try_from(offset).ok()?;
-        let end = start.checked_add(count.checked_mul(size_of::<T>())?)?;
-        if end > self.region.len || !start.is_multiple_of(align_of::<T>()) {
-            return None;
-        }
-        // SAFETY: `start` is inside the region or at its end.
-        Some(unsafe { self.region.at.as_ptr().add(start) }.cast())
+        place_in(self.address(), self.region.len, offset, count)
     }
+}
+
+/// Where `count` values lie from byte `offset` of `bytes` bytes at `base`; `None` if not inside or not aligned.
+pub(super) fn place_in<T>(base: *mut u8, bytes: usize, offset: u64, count: usize) -> Option<*mut T> {
+    let start = usize::try_from(offset).ok()?;
+    let end = start.checked_add(count.checked_mul(size_of::<T>())?)?;
+    let at = base.wrapping_add(start).cast::<T>();
+    (end <= bytes && at.is_aligned()).then_some(at)
 }
 
 /// One value in memory of its own, which does not move.

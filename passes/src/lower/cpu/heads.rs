@@ -5,7 +5,7 @@
 //! `[kv_heads, ctx, dims]`.
 
 use slmc_ir::graph::DType;
-use slmc_ir::kernel::{Access, BinaryOp, BufId, Builtin, CmpOp, KernelBuilder, Scalar, Type, ValueId};
+use slmc_ir::kernel::{Access, BinaryOp, BufId, Builtin, KernelBuilder, Scalar, Type, ValueId};
 
 use super::matmul::Finished;
 use super::schedule::Schedule;
@@ -68,15 +68,15 @@ impl QkvOutput {
             let local = b.sub(local, begin);
             b.min(local, h.kv_heads * per_head - 1)
         };
-        let store_k = |b: &mut KernelBuilder| {
+        let store_k = |b: &mut KernelBuilder, begin: u32| {
             let Some(cache) = self.k_cache else { return };
-            let block = local(b, q_end);
+            let block = local(b, begin);
             let rotated = self.rotate(b, y, pos, block, per_head, lanes);
             self.store_key(b, cache, sched, rotated, pos, block, per_head);
         };
-        let store_v = |b: &mut KernelBuilder| {
+        let store_v = |b: &mut KernelBuilder, begin: u32| {
             let Some(cache) = self.v_cache else { return };
-            let block = local(b, k_end);
+            let block = local(b, begin);
             let (head, dim) = self.place(b, block, per_head, lanes);
             let at = b.mul(head, h.positions);
             let at = b.add(at, pos);
@@ -85,22 +85,7 @@ impl QkvOutput {
             let v = if h.cache == DType::F16 { b.convert(y, Scalar::F16) } else { y };
             b.store(cache, at, v);
         };
-        let store_kv = |b: &mut KernelBuilder| match (self.parts.k, self.parts.v) {
-            (true, true) => {
-                let is_k = b.cmp(CmpOp::Lt, done.unit, k_end);
-                b.if_else(is_k, store_k, store_v);
-            }
-            (true, false) => store_k(b),
-            (false, _) => store_v(b),
-        };
-        match (self.parts.q, self.parts.k || self.parts.v) {
-            (true, true) => {
-                let is_q = b.cmp(CmpOp::Lt, done.unit, q_end);
-                b.if_else(is_q, store_q, store_kv);
-            }
-            (true, false) => store_q(b),
-            (false, _) => store_kv(b),
-        }
+        self.parts.of_unit(b, done.unit, (q_end, k_end), store_q, store_k, store_v);
     }
 
     /// Head and first dim of a block.

@@ -227,40 +227,25 @@ impl QkvOutput {
             let block = b.sub(block, begin);
             b.min(block, h.kv_heads * h.blocks() - 1)
         };
-        let store_k = |b: &mut KernelBuilder| {
+        let store_k = |b: &mut KernelBuilder, begin: u32| {
             let Some(cache) = self.k_cache else { return };
-            let block = local(b, q_end);
+            let block = local(b, begin);
             self.pairs(b, place, block, f.quads[0], Some(position), |b, head, pair, value| {
                 let first = h.key_index(b, head, position);
                 let at = h.key_pair(b, first, pair);
                 h.store_pair(b, cache, at, value);
             });
         };
-        let store_v = |b: &mut KernelBuilder| {
+        let store_v = |b: &mut KernelBuilder, begin: u32| {
             let Some(cache) = self.v_cache else { return };
-            let block = local(b, k_end);
+            let block = local(b, begin);
             self.pairs(b, place, block, f.quads[0], None, |b, head, pair, value| {
                 let first = h.value_index(b, head, position);
                 let at = b.add(first, pair);
                 h.store_pair(b, cache, at, value);
             });
         };
-        let store_kv = |b: &mut KernelBuilder| match (self.parts.k, self.parts.v) {
-            (true, true) => {
-                let is_k = b.cmp(CmpOp::Lt, f.unit, k_end);
-                b.if_else(is_k, store_k, store_v);
-            }
-            (true, false) => store_k(b),
-            (false, _) => store_v(b),
-        };
-        match (self.parts.q, self.parts.k || self.parts.v) {
-            (true, true) => {
-                let is_q = b.cmp(CmpOp::Lt, f.unit, q_end);
-                b.if_else(is_q, store_q, store_kv);
-            }
-            (true, false) => store_q(b),
-            (false, _) => store_kv(b),
-        }
+        self.parts.of_unit(b, f.unit, (q_end, k_end), store_q, store_k, store_v);
     }
 
     /// Calls `store` with head, pair and value of both pairs of a quad of a block, rotated for a position.

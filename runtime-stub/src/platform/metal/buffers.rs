@@ -5,7 +5,7 @@ use core::ffi::c_void;
 use super::device::{Gpu, SUBJECT};
 use super::objc::{Id, Object, send};
 use crate::fault::{Code, Fault, Outcome};
-use crate::platform::memory::{FileMap, Plain};
+use crate::platform::memory::{FileMap, Plain, place_in};
 
 /// `MTLResourceStorageModeShared`, with the default cache mode and hazard tracking.
 const SHARED: usize = 0;
@@ -94,9 +94,6 @@ impl Buffer {
     }
 
     fn place<T>(&self, offset: u64, count: usize) -> Option<*mut T> {
-        let start = usize::try_from(offset).ok()?;
-        let end = start.checked_add(count.checked_mul(size_of::<T>())?)?;
-        let at = self.contents.wrapping_add(start).cast::<T>();
-        (end <= self.bytes && at.is_aligned()).then_some(at)
+        place_in(self.contents, self.bytes, offset, count)
     }
 }

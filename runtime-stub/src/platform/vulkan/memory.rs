@@ -7,7 +7,7 @@ use super::device::Logical;
 use super::ffi::*;
 use super::result::check;
 use crate::fault::{Code, Fault, Outcome};
-use crate::platform::memory::Plain;
+use crate::platform::memory::{Plain, place_in};
 
 /// What a buffer is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,11 +169,9 @@ impl Buffer {
     /// `count` values from byte `offset`; empty if they are not inside, not aligned, or not mapped. The borrow ends
     /// before the next submission that touches them, as submissions of a session take `&mut` of it.
     pub fn values<T: Plain>(&self, offset: u64, count: usize) -> &[T] {
-        let bytes = (count * size_of::<T>()) as u64;
-        let inside = bytes <= self.bytes && offset <= self.bytes - bytes && offset.is_multiple_of(align_of::<T>() as u64);
-        match self.mapped.filter(|_| inside) {
+        match self.mapped.and_then(|base| place_in::<T>(base.as_ptr(), self.bytes as usize, offset, count)) {
             // SAFETY: in range, aligned, plain; no submission runs.
-            Some(at) => unsafe { core::slice::from_raw_parts(at.as_ptr().add(offset as usize).cast(), count) },
+            Some(at) => unsafe { core::slice::from_raw_parts(at, count) },
             None => &[],
         }
     }
