@@ -139,7 +139,9 @@ fn show(report: &CompileReport) {
         rows.push(("compiler", format!("{} resident at most", human(peak))));
     }
     let rows: Vec<Vec<String>> = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
-    say(format_args!("{}\n\n{}\n\nnext: slmc run {}", table(&report.times), columns(&rows), report.bundle.display()));
+    // What has no runtime cannot be run, by this machine or any other.
+    let next = if manifest.target.runtime.is_some() { "run" } else { "inspect" };
+    say(format_args!("{}\n\n{}\n\nnext: slmc {next} {}", table(&report.times), columns(&rows), report.bundle.display()));
 }
 
 /// The time of each phase and the sum.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{CompileOptions, MemoryPlan, PhaseTime};
-use crate::bundle::Manifest;
+use crate::bundle::{CODE, KERNELS_METAL, KERNELS_SPV, Manifest};
 
 /// How a compile ended.
 #[derive(Debug, Clone)]
@@ -46,8 +46,9 @@ impl CompileReport {
         self.manifest.files.iter().map(|file| file.bytes).sum()
     }
 
-    /// Bytes of the code in the bundle.
+    /// Bytes of the code in the bundle: the runtime with the kernels, or the shaders beside it.
     pub fn code_bytes(&self) -> u64 {
-        self.manifest.file(crate::bundle::CODE).map_or(0, |file| file.bytes)
+        let paths = [CODE, KERNELS_SPV, KERNELS_METAL];
+        paths.into_iter().filter_map(|path| self.manifest.file(path)).map(|file| file.bytes).sum()
     }
 }
