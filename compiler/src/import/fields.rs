@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use std::ops::RangeInclusive;
 
 /// A JSON object under reading.
-pub(super) struct Fields<'a> {
+pub struct Fields<'a> {
     file: &'a str,
     /// Dotted path of the object in the file, empty or ending in a dot.
     prefix: &'a str,

@@ -3,7 +3,7 @@
 //!
 //! A window holds for all layers; those of published models are near or above the context.
 
-use super::{config::Config, decoder::Decoder, family::Family, llama};
+use super::{config::Config, decoder::Decoder, family::Family};
 
 /// The family's entry in the table.
 pub const FAMILY: Family = Family {
