@@ -101,6 +101,8 @@ struct Allowed {
     part: Option<f64>,
     head_dim: usize,
     ctx_max: usize,
+    /// The sizes are those of the file.
+    sound: bool,
 }
 
 /// What the top level says of rotation.
@@ -115,7 +117,7 @@ impl Config<'_> {
     /// The rotation of all layers. `part` is the rotated part of a head where the configuration gives none, `None` in
     /// families that rotate whole heads.
     pub fn rope(&mut self, part: Option<f64>) -> RopeSpec {
-        let allowed = Allowed { theta: DEFAULT_THETA, part, head_dim: self.sizes.head_dim, ctx_max: self.sizes.ctx_max };
+        let allowed = Allowed { theta: DEFAULT_THETA, part, head_dim: self.sizes.head_dim, ctx_max: self.sizes.ctx_max, sound: self.is_sound() };
         read(&mut self.fields, &allowed)
     }
 
@@ -123,9 +125,9 @@ impl Config<'_> {
     /// the old spelling.
     pub fn rope_by_layer(&mut self, local_theta: &str) -> (RopeSpec, RopeSpec) {
         const NEW: &str = "rope_parameters";
-        let (head_dim, ctx_max) = (self.sizes.head_dim, self.sizes.ctx_max);
-        let global = Allowed { theta: DEFAULT_GLOBAL_THETA, part: None, head_dim, ctx_max };
-        let local = Allowed { theta: DEFAULT_THETA, part: None, head_dim, ctx_max };
+        let (head_dim, ctx_max, sound) = (self.sizes.head_dim, self.sizes.ctx_max, self.is_sound());
+        let global = Allowed { theta: DEFAULT_GLOBAL_THETA, part: None, head_dim, ctx_max, sound };
+        let local = Allowed { theta: DEFAULT_THETA, part: None, head_dim, ctx_max, sound };
         let by_layer = match self.fields.value(NEW) {
             Some(Value::Object(map)) if map.values().any(Value::is_object) => map,
             _ => {
@@ -185,7 +187,7 @@ fn object(fields: &mut Fields<'_>, outer: Outer, allowed: &Allowed) -> RopeSpec 
     let inner = part(fields, PART_KEYS[0], allowed);
     let part = one_of(PART_KEYS[0], inner, outer.part, fields).or(allowed.part).unwrap_or(1.0);
     let rotary_dim = (allowed.head_dim as f64 * part) as usize;
-    if rotary_dim == 0 || !rotary_dim.is_multiple_of(2) {
+    if allowed.sound && allowed.part.is_some() && (rotary_dim == 0 || !rotary_dim.is_multiple_of(2)) {
         let of = allowed.head_dim;
         fields.fault(PART_KEYS[0], format!("found {part}, which rotates {rotary_dim} of the {of} dims of a head; an even number is needed"));
     }
@@ -285,16 +287,16 @@ fn long(fields: &mut Fields<'_>, outer: Outer, rotary_dim: usize, allowed: &Allo
     }
     let by_stretch = if stretch > 1.0 { (1.0 + stretch.ln() / original.ln()).sqrt() } else { 1.0 };
     let magnitude = fields.optional_number("attention_factor", "a number above 0 and at most 1e6", |v| v as f32 > 0.0 && v <= MAX_FACTOR);
-    let (short, long) = (divisors(fields, "short_factor", rotary_dim), divisors(fields, "long_factor", rotary_dim));
+    let (short, long) = (divisors(fields, "short_factor", rotary_dim, allowed), divisors(fields, "long_factor", rotary_dim, allowed));
     LongRope { short, long, original: original as u32, magnitude: magnitude.unwrap_or(by_stretch) as f32 }
 }
 
 /// A list of divisors, one for each rotated pair of dims.
-fn divisors(fields: &mut Fields<'_>, key: &str, rotary_dim: usize) -> Vec<f32> {
+fn divisors(fields: &mut Fields<'_>, key: &str, rotary_dim: usize, allowed: &Allowed) -> Vec<f32> {
     let pairs = rotary_dim / 2;
     match fields.value(key) {
         None => fields.fault(key, format!("is missing; a list of {pairs} numbers is needed")),
-        Some(Value::Array(list)) if list.len() != pairs => {
+        Some(Value::Array(list)) if allowed.sound && list.len() != pairs => {
             fields.fault(key, format!("has {} numbers, {pairs} are expected: one for each rotated pair of dims of a head", list.len()));
         }
         Some(Value::Array(list)) => {
@@ -336,7 +338,7 @@ mod tests {
     fn parse_part(value: Value, part: Option<f64>) -> Result<RopeSpec, Vec<String>> {
         let mut faults = Vec::new();
         let Value::Object(map) = value else { panic!("tests pass objects") };
-        let allowed = Allowed { theta: DEFAULT_THETA, part, head_dim: 16, ctx_max: 8192 };
+        let allowed = Allowed { theta: DEFAULT_THETA, part, head_dim: 16, ctx_max: 8192, sound: true };
         let spec = read(&mut Fields::new("config.json", "", &map, &mut faults), &allowed);
         if faults.is_empty() { Ok(spec) } else { Err(faults.iter().map(Fault::to_string).collect()) }
     }

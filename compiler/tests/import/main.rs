@@ -3,7 +3,10 @@
 mod config_faults;
 mod copies;
 mod file_faults;
+#[path = "../fixture/mod.rs"]
+mod fixture;
 mod graphs;
 mod header_faults;
+mod interpreted;
 mod mutations;
 mod tensor_faults;

@@ -2,6 +2,7 @@
 
 mod expected;
 mod faults;
+#[path = "../fixture/mod.rs"]
 mod fixture;
 mod formats;
 mod ops;
