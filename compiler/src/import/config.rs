@@ -10,8 +10,7 @@ use super::{
     fault::{Fault, Warning},
     fields::Fields,
     json_file::brief,
-    options, rope,
-    tensors,
+    options, rope, tensors,
 };
 use serde_json::{Map, Value};
 

@@ -30,25 +30,15 @@ pub const FAMILY: Family = Family {
         "sliding_window",
         "sliding_window_pattern",
     ],
-    ignored: &[
-        "boi_token_index",
-        "eoi_token_index",
-        "hidden_act",
-        "image_token_index",
-        "mm_tokens_per_image",
-        "text_config",
-        "vision_config",
-    ],
+    ignored: &["boi_token_index", "eoi_token_index", "hidden_act", "image_token_index", "mm_tokens_per_image", "text_config", "vision_config"],
     nested: Some(Nested { key: "text_config", defaults }),
     head_dim: Some(256),
     describe,
 };
 
 /// Where the language model's tensors are in a `gemma3` checkpoint, by either generation of transformers.
-const NESTED_ROOTS: &[Root] = &[
-    Root { body: "language_model.model.", head: "language_model.lm_head.weight" },
-    Root { body: "model.language_model.", head: "lm_head.weight" },
-];
+const NESTED_ROOTS: &[Root] =
+    &[Root { body: "language_model.model.", head: "language_model.lm_head.weight" }, Root { body: "model.language_model.", head: "lm_head.weight" }];
 /// Tensors that serve images only.
 const IMAGE_PARTS: &[&str] = &["vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector."];
 

@@ -46,16 +46,8 @@ pub use tensors::{Expected, Tied};
 pub use weights::Weights;
 
 /// Every family that can be imported.
-pub static FAMILIES: &[Family] = &[
-    llama::FAMILY,
-    mobilellm::FAMILY,
-    qwen2::FAMILY,
-    qwen3::FAMILY,
-    gemma2::FAMILY,
-    gemma3::FAMILY,
-    phi3::FAMILY,
-    stablelm::FAMILY,
-];
+pub static FAMILIES: &[Family] =
+    &[llama::FAMILY, mobilellm::FAMILY, qwen2::FAMILY, qwen3::FAMILY, gemma2::FAMILY, gemma3::FAMILY, phi3::FAMILY, stablelm::FAMILY];
 
 /// The model types of all families, for messages.
 fn supported() -> String {

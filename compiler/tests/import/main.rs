@@ -2,6 +2,8 @@
 
 mod config_faults;
 mod copies;
+mod equivalents;
+mod family_faults;
 mod file_faults;
 #[path = "../fixture/mod.rs"]
 mod fixture;
