@@ -8,19 +8,8 @@ use slmc_tests::compiled::{Compiled, compile};
 use slmc_tests::expected::{Expected, argmax, fixture, largest_difference, mean_kl};
 use slmc_tests::random_llama::odd_geometries;
 
-const FIXTURES: [&str; 11] = [
-    "gemma2",
-    "gemma3",
-    "llama-tied",
-    "llama-untied",
-    "llama3-rope",
-    "mobilellm-shared",
-    "phi3",
-    "phi3-longrope",
-    "qwen2",
-    "qwen3",
-    "stablelm2",
-];
+const FIXTURES: [&str; 11] =
+    ["gemma2", "gemma3", "llama-tied", "llama-untied", "llama3-rope", "mobilellm-shared", "phi3", "phi3-longrope", "qwen2", "qwen3", "stablelm2"];
 const F32: &str = "fold,share,quantize{body=f32,embed=f32,head=f32,kv=f32},fuse";
 const F16: &str = "fold,share,quantize{body=f16,embed=f16,head=f16},fuse";
 const Q4: &str = "fold,share,quantize,fuse";
