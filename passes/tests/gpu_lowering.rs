@@ -98,8 +98,8 @@ fn within_limits(lowered: &Lowered, gpu: &Gpu) {
 }
 
 /// Compares logits of a prompt in chunks with the graph interpreter's: `most` is what they may differ by.
-fn agrees(model: Llama, bounds: Bounds, gpu: Gpu, tokens: u32, chunks: &[u32], most: f32) -> Plan {
-    let graph = fused(model, bounds);
+fn agrees(model: &Llama, bounds: Bounds, gpu: Gpu, tokens: u32, chunks: &[u32], most: f32) -> Plan {
+    let graph = fused(model.clone(), bounds);
     let target = target(gpu);
     let (lowered, weights) = compiled(&graph, &target);
     let ids: Vec<u32> = (0..tokens).map(|i| (i * 7919 + 13) % model.vocab).collect();
@@ -144,14 +144,14 @@ const BOUNDS: Bounds = Bounds { chunk: 20, ctx: 40 };
 fn f32_models_agree_on_every_device() {
     for (name, gpu) in devices() {
         println!("{name}");
-        agrees(Llama { layers: 1, ..Llama::tiny() }, BOUNDS, gpu, 23, &[20, 7], 2e-4);
+        agrees(&Llama { layers: 1, ..Llama::tiny() }, BOUNDS, gpu, 23, &[20, 7], 2e-4);
     }
 }
 
 #[test]
 fn a_prompt_may_be_cut_anywhere() {
     let model = Llama { tied: false, vocab: 41, head_dim: 24, hidden: 72, inner: 40, ..Llama::tiny() };
-    agrees(model, BOUNDS, plain(), 23, &[20, 7, 2, 1], 2e-4);
+    agrees(&model, BOUNDS, plain(), 23, &[20, 7, 2, 1], 2e-4);
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn quantized_models_agree_on_every_device() {
         for (linear, table) in [(DType::Q4 { group: 32 }, DType::Q6), (DType::Q8, DType::Q8)] {
             println!("{name} {linear}");
             let model = Llama { linear, table, quantize: true, kv: DType::F16, head_dim: 32, layers: 1, vocab: 75, ..Llama::tiny() };
-            agrees(model, BOUNDS, gpu.clone(), 12, &[9, 1], 0.03);
+            agrees(&model, BOUNDS, gpu.clone(), 12, &[9, 1], 0.03);
         }
     }
 }
@@ -230,7 +230,7 @@ fn large_groups_and_unquantized_formats_agree() {
                 layers: 1,
                 ..Llama::tiny()
             };
-            agrees(model, BOUNDS, gpu.clone(), 10, &[10, 1], if quantize { 0.03 } else { 2e-3 });
+            agrees(&model, BOUNDS, gpu.clone(), 10, &[10, 1], if quantize { 0.03 } else { 2e-3 });
         }
     }
 }
@@ -245,7 +245,7 @@ fn heads_that_are_no_whole_groups_agree() {
         let kv_heads = if quantize { 2 } else { 3 };
         let table = linear;
         let model = Llama { linear, table, quantize, kv: DType::F16, hidden, heads, kv_heads, head_dim, layers: 1, ..Llama::tiny() };
-        agrees(model, BOUNDS, plain(), 9, &[9, 1], if quantize { 0.03 } else { 2e-3 });
+        agrees(&model, BOUNDS, plain(), 9, &[9, 1], if quantize { 0.03 } else { 2e-3 });
     }
 }
 
@@ -253,7 +253,7 @@ fn heads_that_are_no_whole_groups_agree() {
 fn attention_over_a_long_cache_is_combined_from_spans() {
     let model = Llama { head_dim: 32, heads: 2, kv_heads: 1, layers: 1, ..Llama::tiny() };
     // The last token is decoded behind more positions than a span has.
-    let plan = agrees(model, Bounds { chunk: 528, ctx: 1100 }, plain(), 529, &[528], 2e-4);
+    let plan = agrees(&model, Bounds { chunk: 528, ctx: 1100 }, plain(), 529, &[528], 2e-4);
     assert!(plan.decode.len() > plan.prefill.len(), "decode has a dispatch more");
 }
 
@@ -263,7 +263,7 @@ fn matrices_greater_than_a_binding_are_split_by_rows() {
         let (linear, table) = if quantize { (DType::Q4 { group: 32 }, DType::Q6) } else { (DType::F32, DType::F32) };
         let model = Llama { linear, table, quantize, vocab: 331, layers: 1, tied: false, head_dim: 32, ..Llama::tiny() };
         let gpu = Gpu { binding_bytes: if quantize { 12 << 10 } else { 40 << 10 }, ..plain() };
-        let plan = agrees(model, Bounds { chunk: 8, ctx: 16 }, gpu, 11, &[8, 1], if quantize { 0.03 } else { 2e-4 });
+        let plan = agrees(&model, Bounds { chunk: 8, ctx: 16 }, gpu, 11, &[8, 1], if quantize { 0.03 } else { 2e-4 });
         let matrices = plan.packed.iter().filter(|(_, p)| matches!(p.content, PackedContent::Matrix { .. })).count();
         assert!(matrices > 6, "{matrices} matrices");
         assert!(plan.head_one.len() > 1 && plan.decode.len() > 6);
@@ -275,7 +275,7 @@ fn devices_far_from_the_usual_ones_agree() {
     let model = Llama { linear: DType::Q4 { group: 32 }, table: DType::Q6, quantize: true, head_dim: 32, layers: 1, ..Llama::tiny() };
     for (lanes, shared_bytes) in [(32, 16 << 10), (64, 12 << 10), (512, 16 << 10)] {
         println!("{lanes} lanes, {shared_bytes} bytes");
-        agrees(model, Bounds { chunk: 8, ctx: 16 }, Gpu { lanes, shared_bytes, ..plain() }, 10, &[8, 1], 0.03);
+        agrees(&model, Bounds { chunk: 8, ctx: 16 }, Gpu { lanes, shared_bytes, ..plain() }, 10, &[8, 1], 0.03);
     }
 }
 

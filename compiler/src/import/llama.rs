@@ -146,7 +146,7 @@ impl Block<'_, '_> {
 
     fn rope(&self, heads: u32) -> Op {
         let head_dim = self.config.head_dim as u32;
-        Op::Rope(RopeAttrs { heads, head_dim, rotary_dim: head_dim, theta: self.config.rope.theta, scaling: self.config.rope.scaling })
+        Op::Rope(RopeAttrs { heads, head_dim, rotary_dim: head_dim, theta: self.config.rope.theta, scaling: self.config.rope.scaling.clone() })
     }
 
     /// Caches start as f32; the precision of the cache is chosen when the model is quantized.
@@ -161,7 +161,7 @@ fn rows(len: u32) -> TensorType {
 }
 
 fn norm(config: &LlamaConfig) -> Op {
-    Op::RmsNorm(NormAttrs { eps: config.eps, heads: 1 })
+    Op::RmsNorm(NormAttrs { eps: config.eps, heads: 1, unit_offset: false })
 }
 
 fn layer_tensor(layer: usize, part: &str) -> String {

@@ -24,7 +24,7 @@ const MAX_FACTOR: f64 = 1e6;
 const MAX_CONTEXT: usize = 1 << 28;
 
 /// Rotary embedding of one kind of layer.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RopeSpec {
     /// Base of the geometric series of wave lengths.
     pub theta: f32,

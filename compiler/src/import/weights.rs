@@ -29,12 +29,7 @@ impl<'a> Weights<'a> {
     pub fn add(&self, graph: &mut Graph, name: &str) -> WeightId {
         let info = self.checkpoint.tensor(name).expect("invariant: the tensor table was compared with the checkpoint");
         let digest = self.digests.binary_search_by(|d| d.name.as_str().cmp(name)).ok().map(|at| self.digests[at].hash);
-        graph.weights.push(Weight {
-            name: name.to_owned(),
-            ty: tensor_type(info),
-            source: WeightSource::Tensor { name: name.to_owned() },
-            hash: digest,
-        })
+        graph.weights.push(Weight { name: name.to_owned(), ty: tensor_type(info), source: WeightSource::tensor(name), hash: digest })
     }
 }
 
@@ -50,14 +45,15 @@ fn tensor_type(info: &TensorInfo) -> TensorType {
 
 impl WeightProvider for Checkpoint {
     fn rows(&self, weight: &Weight, rows: Range<u32>) -> Result<Vec<f32>, String> {
-        let WeightSource::Tensor { name } = &weight.source;
+        let WeightSource::Tensor { name, rows: part } = &weight.source;
         let info = self.tensor(name).ok_or_else(|| format!("{}: no tensor {name}", self.dir().display()))?;
+        let part = part.as_ref().map_or(0..info.rows(), |part| part.start as usize..part.end as usize);
         let mut rows = rows.start as usize..rows.end as usize;
         if info.shape.len() == 1 {
             // One row in the IR's terms, one element per row in the file's.
-            let len = info.rows();
-            rows = (rows.start * len)..(rows.end * len);
+            rows = (rows.start * part.len())..(rows.end * part.len());
         }
+        let rows = part.start + rows.start..part.start + rows.end;
         let mut values = Vec::new();
         self.read_rows_f32(name, rows, &mut values).map_err(|error| error.to_string())?;
         Ok(values)

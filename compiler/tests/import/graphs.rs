@@ -44,7 +44,7 @@ fn both_configuration_styles_are_read() {
     let untied = import(&fixture("llama-untied"), &ImportOptions::default()).unwrap();
     assert_eq!(untied.graph.weights.len(), 1 + 3 * 9 + 2);
     let rope = |model: &slmc::import::Imported| {
-        model.graph.nodes.iter().find_map(|(_, n)| if let Op::Rope(attrs) = n.op { Some(attrs) } else { None }).unwrap()
+        model.graph.nodes.iter().find_map(|(_, n)| if let Op::Rope(attrs) = &n.op { Some(attrs.clone()) } else { None }).unwrap()
     };
     assert_eq!((rope(&untied).theta, rope(&untied).scaling, rope(&untied).heads), (10_000.0, RopeScaling::Default, 6));
     let llama3 = import(&fixture("llama3-rope"), &ImportOptions::default()).unwrap();
@@ -128,7 +128,7 @@ fn rows_are_read_in_every_format() {
         let row = want.len() / tensor.shape[0];
         model.checkpoint.read_rows_f32(&tensor.name, 1..3, &mut got).unwrap();
         assert_eq!(got, want[row..3 * row]);
-        let (_, weight) = model.graph.weights.iter().find(|(_, w)| w.source == WeightSource::Tensor { name: tensor.name.clone() }).unwrap();
+        let (_, weight) = model.graph.weights.iter().find(|(_, w)| w.source == WeightSource::tensor(tensor.name.clone())).unwrap();
         let rows = if tensor.shape.len() == 1 { 1 } else { tensor.shape[0] as u32 };
         assert_eq!(model.checkpoint.rows(weight, 0..rows).unwrap(), want);
         assert!(model.checkpoint.rows(weight, 0..rows + 1).is_err());

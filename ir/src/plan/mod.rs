@@ -142,11 +142,15 @@ pub enum PackedContent {
         weight: WeightId,
         /// Elements stored.
         len: u32,
+        /// Added to each element of the weight, in f32: the 1 of a norm's unit offset.
+        plus: f32,
     },
     /// Several 1-D weights as f32, gathered: element i is element `elems[i].1` of weight `elems[i].0`; `None` is 0.
     Gather {
         /// The elements.
         elems: Vec<Option<(WeightId, u32)>>,
+        /// Added to each element of a weight, in f32.
+        plus: f32,
     },
     /// `f32[ctx, 2, width]`: per position the cosine of each dim, then its sine with the sign that the dim's product with
     /// its partner has. Pair i lies in dims 2i (cos, −sin) and 2i + 1 (cos, sin); dims that are not rotated have (1, 0).

@@ -177,10 +177,10 @@ impl Parser<'_, '_> {
         }
         if self.cursor.eat_word("vector") {
             let weight = self.weight()?;
-            return Ok(PackedContent::Vector { weight, len: self.after("len")? });
+            return Ok(PackedContent::Vector { weight, len: self.after("len")?, plus: self.plus()? });
         }
         if self.cursor.eat_word("gather") {
-            return Ok(PackedContent::Gather { elems: self.rows()? });
+            return Ok(PackedContent::Gather { elems: self.rows()?, plus: self.plus()? });
         }
         if !self.cursor.eat_word("rope") {
             return Err(self.cursor.unexpected("`matrix`, `vector`, `gather` or `rope`"));
@@ -206,6 +206,11 @@ impl Parser<'_, '_> {
             (Ok(lanes), Ok(q8_offset)) => Ok(MatrixLayout { dtype, lanes, q8_offset }),
             _ => Err(self.other(span, format!("lanes {lanes}, q8_offset {offset}; expected at most 65535 and 255"))),
         }
+    }
+
+    /// `plus 0x1p0`, or nothing.
+    fn plus(&mut self) -> Result<f32, ParseError> {
+        if self.cursor.eat_word("plus") { self.cursor.f32() } else { Ok(0.0) }
     }
 
     fn weight(&mut self) -> Result<WeightId, ParseError> {

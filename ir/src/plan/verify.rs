@@ -325,7 +325,7 @@ fn content_bytes(content: &PackedContent) -> Option<u64> {
             layout.block_bytes(*k).checked_mul(rows.len() as u64 / lanes)?
         }
         PackedContent::Vector { len, .. } => 4 * u64::from(*len),
-        PackedContent::Gather { elems } => 4 * elems.len() as u64,
+        PackedContent::Gather { elems, .. } => 4 * elems.len() as u64,
         PackedContent::Rope { ctx, width, .. } => 8u64.checked_mul(u64::from(*ctx))?.checked_mul(u64::from(*width))?,
     })
 }

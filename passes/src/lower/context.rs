@@ -131,16 +131,16 @@ impl<'a> Lowering<'a> {
         let bytes = match &content {
             PackedContent::Matrix { layout, k, rows } => layout.block_bytes(*k) * (rows.len() as u64 / u64::from(layout.lanes)),
             PackedContent::Vector { len, .. } => 4 * u64::from(*len),
-            PackedContent::Gather { elems } => 4 * elems.len() as u64,
+            PackedContent::Gather { elems, .. } => 4 * elems.len() as u64,
             PackedContent::Rope { ctx, width, .. } => 8 * u64::from(*ctx) * u64::from(*width),
         };
         self.plan.packed.push(Packed { name, content, offset: 0, bytes })
     }
 
-    /// A 1-D weight as f32, padded to `len`.
-    pub fn pack_vector(&mut self, weight: WeightId, len: u32) -> PackedId {
+    /// A 1-D weight as f32, padded to `len`, with `plus` added to each element.
+    pub fn pack_vector(&mut self, weight: WeightId, len: u32, plus: f32) -> PackedId {
         let name = self.graph.weights[weight].name.clone();
-        self.pack(name, PackedContent::Vector { weight, len })
+        self.pack(name, PackedContent::Vector { weight, len, plus })
     }
 
     /// A matrix of the rows, which fill blocks.

@@ -32,7 +32,7 @@ impl Lowering<'_> {
         let (layout, k) = (self.layout_of(table), self.emit.packed_columns(k));
         let rows = (0..vocab).map(|r| Some((table, r))).collect();
         let Some(sections) = self.pack_sections(group.nodes[0], layout, k, rows, 1) else { return };
-        let norm = self.pack_vector(weight, out.stride());
+        let norm = self.pack_vector(weight.weight, out.stride(), weight.plus);
         for (span, packed) in sections {
             let embed = Embed { layout, vocab, span, k, scale, out, residual_rows, phase };
             let name = format!("embed_{}_v{vocab}_s{:x}_{}_{}{}", ty.dtype, scale.to_bits(), out.tag(), phase.tag(), span.tag());

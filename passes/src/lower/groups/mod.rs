@@ -33,6 +33,14 @@ enum Repr {
     Cache(u32),
 }
 
+/// The weight of a norm.
+#[derive(Debug, Clone, Copy)]
+struct NormWeight {
+    weight: WeightId,
+    /// Added to each element.
+    plus: f32,
+}
+
 /// The values of a segment that are in memory, and the dispatches so far.
 #[derive(Debug)]
 struct Run {
@@ -129,7 +137,7 @@ impl Lowering<'_> {
 
     /// The norm and quantization that end a group: gives the activations' arena buffers and shape, and the norm's weight, and
     /// records their value.
-    fn normed_output(&mut self, group: &Group, run: &mut Run) -> Option<(Vec<ArenaId>, ActShape, WeightId)> {
+    fn normed_output(&mut self, group: &Group, run: &mut Run) -> Option<(Vec<ArenaId>, ActShape, NormWeight)> {
         let last = *group.nodes.last()?;
         let Some((attrs, weight, normed)) = self.find(group, |op| matches!(op, Op::RmsNorm(_))).next().and_then(|n| match n.op {
             Op::RmsNorm(a) => Some((a, n.weights[0], n.output)),
@@ -138,7 +146,8 @@ impl Lowering<'_> {
             self.fault(last, "a residual that no rms_norm follows");
             return None;
         };
-        let NormAttrs { eps, heads } = attrs;
+        let NormAttrs { eps, heads, unit_offset } = attrs;
+        let weight = NormWeight { weight, plus: if unit_offset { 1.0 } else { 0.0 } };
         if heads != 1 {
             self.fault(last, "a norm per head after a residual");
             return None;

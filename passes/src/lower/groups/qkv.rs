@@ -34,11 +34,11 @@ impl Lowering<'_> {
         let v_cache = self.kv_half(layer.slot, KvPart::V, bytes, per_position);
         run.values.insert(layer.k.1, Repr::Cache(k_cache));
         run.values.insert(layer.v.1, Repr::Cache(v_cache));
+        let rotary = layer.rope.as_ref().map_or(0, |r| r.rotary_dim);
         let rope = layer.rope.map(|attrs| {
             let attrs = RopeAttrs { heads: 1, ..attrs };
             self.pack("rope".into(), PackedContent::Rope { attrs, ctx: self.limits.ctx, width: heads.dims })
         });
-        let rotary = layer.rope.map_or(0, |r| r.rotary_dim);
         let projections = [(layer.q.0, heads.heads, rotary), (layer.k.0, heads.kv_heads, rotary), (layer.v.0, heads.kv_heads, 0)];
         let weights = projections.map(|(n, _, _)| self.node(n).weights.clone());
         let dtypes = [0, 1, 2].map(|i| self.dtype_of(weights[i][0]));
@@ -82,7 +82,7 @@ impl Lowering<'_> {
                 match &self.node(n).op {
                     Op::Linear => return Some((n, rope)),
                     Op::Rope(a) => {
-                        rope = Some(*a);
+                        rope = Some(a.clone());
                         v = self.node(n).inputs[0];
                     }
                     _ => return None,
@@ -104,11 +104,8 @@ impl Lowering<'_> {
             let (q, q_rope) = linear_of(q_out)?;
             let (k, k_rope) = linear_of(k_in)?;
             let (v, v_rope) = linear_of(v_in)?;
-            let same = match (q_rope, k_rope) {
-                (None, None) => true,
-                (Some(a), Some(b)) => RopeAttrs { heads: 1, ..a } == RopeAttrs { heads: 1, ..b },
-                _ => false,
-            };
+            let per_head = |rope: &Option<RopeAttrs>| rope.clone().map(|attrs| RopeAttrs { heads: 1, ..attrs });
+            let same = per_head(&q_rope) == per_head(&k_rope);
             (same && v_rope.is_none()).then_some(QkvLayer {
                 q: (q, q_out),
                 k: (k, k_out),

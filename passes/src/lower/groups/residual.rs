@@ -43,7 +43,7 @@ impl Lowering<'_> {
         };
         let epilogue = Epilogue::Residual { out, rows: self.rows(run.phase) };
         let outputs = |cx: &mut Self| {
-            let mut bindings = vec![Binding::Arena(residual), Binding::Packed(cx.pack_vector(norm, out.stride()))];
+            let mut bindings = vec![Binding::Arena(residual), Binding::Packed(cx.pack_vector(norm.weight, out.stride(), norm.plus))];
             bindings.extend(written.into_iter().map(Binding::Arena));
             bindings
         };
