@@ -208,6 +208,8 @@ pub struct Attention {
     pub heads: Heads,
     /// Factor on `q · k`.
     pub scale: f32,
+    /// Soft cap of scores.
+    pub softcap: Option<f32>,
     /// Where results go.
     pub out: ActShape,
     /// Which list it is for.

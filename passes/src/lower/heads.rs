@@ -26,6 +26,8 @@ pub struct Heads {
     pub ctx: u32,
     /// f32 or f16.
     pub cache: DType,
+    /// Positions that a token sees, itself included; `None`: all before it.
+    pub window: Option<u32>,
 }
 
 impl Heads {
@@ -40,6 +42,7 @@ impl Heads {
             positions: ctx.next_multiple_of(positions),
             ctx,
             cache,
+            window: attrs.window,
         }
     }
     /// Query heads that share a KV head.

@@ -13,6 +13,7 @@ pub mod heads;
 pub mod matmul;
 pub mod matvec;
 pub mod product;
+pub mod qkv;
 pub mod quantize;
 pub mod reduce;
 pub mod schedule;
@@ -72,7 +73,7 @@ impl Emit for Gpu {
     }
 
     fn heads(&self, attrs: &AttentionAttrs, cache: DType, ctx: u32) -> Heads {
-        heads::geometry(attrs, cache, ctx)
+        heads::geometry(attrs, cache, ctx, ctx)
     }
 
     fn over_limits(&self, kernel: &Kernel) -> Vec<String> {

@@ -34,7 +34,7 @@ impl Lowering<'_> {
         let shape = ActShape { quantized: fused, k: attrs.heads * attrs.head_dim, rows, norm: None };
         let buffers = self.act_buffers(&format!("{result}"), &shape, false);
         let name = format!("attention_{}_s{:x}_{}_{}", heads.tag(), attrs.scale.to_bits(), shape.tag(), phase.tag());
-        let attention = Attention { heads, scale: attrs.scale, out: shape, phase, q_rows: rows };
+        let attention = Attention { heads, scale: attrs.scale, softcap: attrs.softcap, out: shape, phase, q_rows: rows };
         let (emit, limits) = (self.emit, self.limits);
         let spans = emit.spans(&format!("combine_{name}"), &attention, &limits);
         let parts: Option<Vec<ArenaId>> =

@@ -117,14 +117,28 @@ impl Body<'_> {
                     for (g, s) in self.products(b, position).into_iter().enumerate() {
                         let limit = self.limits[g];
                         let position = b.repeat(position, b.ty(limit).lanes);
+                        let s = self.capped(b, s);
                         let seen = b.cmp(CmpOp::Lt, position, limit);
-                        let s = b.select(seen, s, LOWEST);
+                        let mut s = b.select(seen, s, LOWEST);
+                        if let Some(window) = self.at.window() {
+                            let reach = b.add(position, window);
+                            let seen = b.cmp(CmpOp::Ge, reach, limit);
+                            s = b.select(seen, s, LOWEST);
+                        }
                         b.set(scores[g], s);
                     }
                 });
                 scores
             })
             .collect()
+    }
+
+    /// A score under the soft cap.
+    fn capped(&self, b: &mut KernelBuilder, score: ValueId) -> ValueId {
+        let Some(cap) = self.at.softcap else { return score };
+        let score = b.mul(score, 1.0 / cap);
+        let score = b.unary(UnaryOp::Tanh, score);
+        b.mul(score, cap)
     }
 
     /// Code for a segment of the block, if it holds positions: the same for all lanes.
