@@ -50,7 +50,7 @@ impl Case {
     fn geometry(&self) -> Heads {
         let Case { heads, kv_heads, head_dim, window, softcap, .. } = *self;
         let attrs = AttentionAttrs { heads, kv_heads, head_dim, scale: 1.0, window, softcap };
-        geometry(&attrs, self.cache, self.ctx, self.chunk)
+        geometry(&attrs, self.cache, &self.limits())
     }
 
     fn limits(&self) -> Limits {

@@ -14,17 +14,14 @@ use slmc_ir::graph::{AttentionAttrs, DType};
 use slmc_ir::kernel::{BinaryOp, BufId, KernelBuilder, Scalar, Type, ValueId};
 
 use crate::lower::heads::Heads;
+use crate::lower::launch::Limits;
 
 /// Positions whose pairs lie beside each other in the key cache, and rows of a packed block.
 pub const BLOCK: u32 = 32;
 
-/// The geometry of a layer, for steps of at most `chunk` tokens.
-pub fn geometry(attrs: &AttentionAttrs, cache: DType, ctx: u32, chunk: u32) -> Heads {
-    let mut heads = Heads::new(attrs, cache, ctx, 2, BLOCK, BLOCK);
-    // A token overwrites nothing that an earlier one of its step still sees.
-    let ring = attrs.window.map(|window| (window + chunk - 1).next_multiple_of(BLOCK)).filter(|&ring| ring < ctx);
-    heads.positions = ring.unwrap_or(heads.positions);
-    heads
+/// The geometry of a layer.
+pub fn geometry(attrs: &AttentionAttrs, cache: DType, limits: &Limits) -> Heads {
+    Heads::new(attrs, cache, limits, 2, BLOCK, BLOCK)
 }
 
 impl Heads {
@@ -45,11 +42,6 @@ impl Heads {
         self.cache_len() / 2
     }
 
-    /// Whether positions share places of the cache.
-    pub fn is_ring(&self) -> bool {
-        self.positions < self.ctx
-    }
-
     /// Index in f32 of dim `dim` of a query head of a token's row.
     pub fn query_index(&self, b: &mut KernelBuilder, token: ValueId, head: ValueId, dim: ValueId) -> ValueId {
         let row = b.mul(token, self.q_stride());
@@ -62,7 +54,7 @@ impl Heads {
     /// In range for `kv_head < kv_heads`, `position < ctx`.
     pub fn key_index(&self, b: &mut KernelBuilder, kv_head: ValueId, position: ValueId) -> ValueId {
         let block = b.div(position, BLOCK);
-        let block = if self.is_ring() { b.binary(BinaryOp::Rem, block, self.positions / BLOCK) } else { block };
+        let block = if self.ring().is_some() { b.binary(BinaryOp::Rem, block, self.positions / BLOCK) } else { block };
         // A bit operation: a remainder stays tied to its quotient, behind which the range verifier does not see that both end.
         let place = b.binary(BinaryOp::And, position, BLOCK - 1);
         let first = b.mul(kv_head, self.positions / BLOCK);
@@ -79,7 +71,7 @@ impl Heads {
 
     /// Index in pairs of the first pair of a position in the value cache; the next pairs follow.
     pub fn value_index(&self, b: &mut KernelBuilder, kv_head: ValueId, position: ValueId) -> ValueId {
-        let place = if self.is_ring() { b.binary(BinaryOp::Rem, position, self.positions) } else { position };
+        let place = self.place(b, position);
         let row = b.mul(kv_head, self.positions);
         let row = b.add(row, place);
         b.mul(row, self.pairs())

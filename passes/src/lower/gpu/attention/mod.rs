@@ -75,19 +75,14 @@ impl<'a> Attention<'a> {
         Self { heads, scale, softcap, out, phase, gpu, q_rows }
     }
 
-    /// Positions that a token sees, itself included, if these may be fewer than all before it.
-    fn window(&self) -> Option<u32> {
-        self.heads.window.filter(|&window| window < self.heads.ctx)
-    }
-
     /// Positions that a tile of so many tokens visits, at most.
     fn visited(&self, tokens: u32) -> u32 {
-        self.window().map_or(self.heads.ctx, |window| (window + tokens - 1 + BLOCK - 1).min(self.heads.ctx))
+        self.heads.window.map_or(self.heads.ctx, |window| (window + tokens - 1 + BLOCK - 1).min(self.heads.ctx))
     }
 
     /// The first position that a tile visits whose first token is at `position`: a multiple of 32.
     fn first_visited(&self, b: &mut KernelBuilder, position: ValueId) -> ValueId {
-        let Some(window) = self.window() else { return b.constant(Type::INDEX, 0u32) };
+        let Some(window) = self.heads.window else { return b.constant(Type::INDEX, 0u32) };
         let limit = b.add(position, 1u32);
         let limit = b.max(limit, window);
         let first = b.sub(limit, window);

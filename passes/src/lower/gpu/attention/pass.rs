@@ -5,6 +5,7 @@ use slmc_ir::kernel::{BufId, CmpOp, KernelBuilder, ReduceOp, UnaryOp, ValueId, V
 use super::super::activation::F32;
 use super::super::reduce::{Reducer, vector_of};
 use super::{Attention, Tile};
+use crate::lower::softcap::capped;
 
 /// Lower than every score, and finite so that differences of scores are.
 pub(super) const LOWEST: f32 = -1e30;
@@ -117,10 +118,10 @@ impl Body<'_> {
                     for (g, s) in self.products(b, position).into_iter().enumerate() {
                         let limit = self.limits[g];
                         let position = b.repeat(position, b.ty(limit).lanes);
-                        let s = self.capped(b, s);
+                        let s = capped(b, s, self.at.softcap);
                         let seen = b.cmp(CmpOp::Lt, position, limit);
                         let mut s = b.select(seen, s, LOWEST);
-                        if let Some(window) = self.at.window() {
+                        if let Some(window) = self.at.heads.window {
                             let reach = b.add(position, window);
                             let seen = b.cmp(CmpOp::Ge, reach, limit);
                             s = b.select(seen, s, LOWEST);
@@ -131,14 +132,6 @@ impl Body<'_> {
                 scores
             })
             .collect()
-    }
-
-    /// A score under the soft cap.
-    fn capped(&self, b: &mut KernelBuilder, score: ValueId) -> ValueId {
-        let Some(cap) = self.at.softcap else { return score };
-        let score = b.mul(score, 1.0 / cap);
-        let score = b.unary(UnaryOp::Tanh, score);
-        b.mul(score, cap)
     }
 
     /// Code for a segment of the block, if it holds positions: the same for all lanes.
