@@ -13,7 +13,19 @@ use slmc_tests::expected::{Expected, argmax, fixture, largest_difference, mean_k
 use slmc_tests::native::{build, logits, targets, vulkan_targets};
 use slmc_tests::random_llama::{RandomLlama, odd_geometries};
 
-const FIXTURES: [&str; 3] = ["llama-tied", "llama-untied", "llama3-rope"];
+const FIXTURES: [&str; 11] = [
+    "llama-tied",
+    "llama-untied",
+    "llama3-rope",
+    "mobilellm-shared",
+    "qwen2",
+    "qwen3",
+    "gemma2",
+    "gemma3",
+    "phi3",
+    "phi3-longrope",
+    "stablelm2",
+];
 /// Tokens of a step.
 const CHUNK: u32 = 64;
 
