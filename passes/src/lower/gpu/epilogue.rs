@@ -128,21 +128,23 @@ impl ResidualOutput {
     fn store(&self, b: &mut KernelBuilder, place: ValueId, finished: &[Finished]) {
         let streams: Vec<(ValueId, Stream)> = finished
             .iter()
-            .map(|f| {
+            .filter_map(|f| {
                 let within = b.mul(f.unit, GROUP_LANES);
                 let within = b.add(within, place);
                 let at = b.mul(f.token, self.quads);
                 let at = b.add(at, within);
                 // Lanes that store nothing may share their place with one that does, so they do not read either.
-                let sum = b.var(F32X4, 0.0f32);
+                let sum = self.normed.as_ref().map(|_| b.var(F32X4, 0.0f32));
                 b.if_(f.stored, |b| {
                     let old = b.load(F32X4, self.residual, at);
                     let new = b.add(old, f.quads[0]);
                     b.store(self.residual, at, new);
-                    b.set(sum, new);
+                    if let Some(sum) = sum {
+                        b.set(sum, new);
+                    }
                 });
-                let values = b.get(sum);
-                (within, Stream { row: f.token, group: f.unit, values, stored: f.stored })
+                let values = b.get(sum?);
+                Some((within, Stream { row: f.token, group: f.unit, values, stored: f.stored }))
             })
             .collect();
         if let Some(normed) = &self.normed {
