@@ -6,6 +6,7 @@ pub mod engine;
 pub mod import;
 pub mod link;
 pub mod pipeline;
+pub mod sharing;
 pub mod stub;
 pub mod target;
 pub mod tokenizer;
