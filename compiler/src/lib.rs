@@ -5,6 +5,7 @@ pub mod bundle;
 pub mod engine;
 pub mod import;
 pub mod link;
+pub mod picture;
 pub mod pipeline;
 pub mod sharing;
 pub mod stub;
