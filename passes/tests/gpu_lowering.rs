@@ -166,16 +166,57 @@ fn quantized_models_agree_on_every_device() {
 }
 
 #[test]
+fn codes_stand_in_workgroup_memory_as_halves_where_a_device_has_halves_but_multiplies_no_bytes() {
+    let tiles = |gpu: Gpu, quantize: bool| {
+        let linear = if quantize { DType::Q4 { group: 32 } } else { DType::F16 };
+        let table = if quantize { DType::Q6 } else { DType::F16 };
+        let graph = fused(Llama { linear, table, quantize, head_dim: 32, ..Llama::tiny() }, BOUNDS);
+        let (lowered, _) = compiled(&graph, &target(gpu));
+        let kernels = lowered.kernels.kernels.iter();
+        let buffers = kernels.flat_map(|(_, k)| k.buffers.iter().map(|(_, b)| (b.name.clone(), b.elem, b.len * b.elem.bytes())).collect::<Vec<_>>());
+        let tiles: Vec<(String, String, u32)> =
+            buffers.filter(|(name, ..)| name.ends_with("_tile")).map(|(name, elem, bytes)| (name, elem.to_string(), bytes)).collect();
+        assert!(tiles.len() >= 10, "each product of prefill has two");
+        tiles
+    };
+    let is_all = |tiles: &[(String, String, u32)], elem: &str| tiles.iter().all(|(_, e, _)| e == elem);
+    let halves = Gpu { f16: true, ..plain() };
+    let (wide, narrow) = (tiles(plain(), true), tiles(halves.clone(), true));
+    assert!(is_all(&wide, "f32x4"));
+    assert!(is_all(&narrow, "f16x8"));
+    assert!(is_all(&tiles(Gpu { int_dot: true, ..halves.clone() }, true), "i8x16"));
+    assert!(is_all(&tiles(halves, false), "f32x4"), "activations that are not quantized need f32");
+    let weights = |tiles: &[(String, String, u32)]| tiles.iter().find(|(name, ..)| name == "weight_tile").map_or(0, |t| t.2);
+    assert!(weights(&narrow) * 9 <= weights(&wide) * 5, "{} and {} bytes", weights(&narrow), weights(&wide));
+}
+
+#[test]
+fn codes_in_halves_give_the_very_numbers_that_codes_in_f32_give() {
+    for linear in [DType::Q4 { group: 32 }, DType::Q4 { group: 64 }, DType::Q8] {
+        let table = if linear == DType::Q8 { DType::Q8 } else { DType::Q6 };
+        let model = Llama { linear, table, quantize: true, hidden: 64, inner: 64, head_dim: 32, layers: 1, vocab: 75, ..Llama::tiny() };
+        let graph = fused(model.clone(), BOUNDS);
+        let logits = |gpu: Gpu| -> Vec<u32> {
+            let (lowered, weights) = compiled(&graph, &target(gpu));
+            let mut session = PlanInterp::new(&lowered.plan, &lowered.kernels, &weights).expect("sound");
+            let ids: Vec<u32> = (0..13).map(|i| (i * 7919 + 13) % model.vocab).collect();
+            session.eval(&ids, 13, true).expect("runs").into_iter().flatten().map(f32::to_bits).collect()
+        };
+        assert_eq!(logits(Gpu { f16: true, ..plain() }), logits(plain()), "{linear}");
+    }
+}
+
+#[test]
 fn large_groups_and_unquantized_formats_agree() {
     let wide = Gpu { lanes: 256, shared_bytes: 32 << 10, int_dot: true, ..plain() };
-    for gpu in [plain(), wide] {
+    for gpu in [plain(), Gpu { f16: true, ..plain() }, wide] {
         for (linear, table, quantize) in [
             (DType::Q4 { group: 64 }, DType::Q4 { group: 64 }, true),
             (DType::Q4 { group: 128 }, DType::Q8, true),
             (DType::F16, DType::F16, false),
             (DType::Bf16, DType::Bf16, false),
         ] {
-            println!("{linear} {table} {} lanes", gpu.lanes);
+            println!("{linear} {table} {gpu:?}");
             let model = Llama {
                 linear,
                 table,

@@ -274,13 +274,14 @@ impl Parser<'_> {
 
 impl GroupKind {
     /// All kinds.
-    pub const ALL: [GroupKind; 7] = [
+    pub const ALL: [GroupKind; 8] = [
         GroupKind::Embed,
         GroupKind::Qkv,
         GroupKind::Attention,
         GroupKind::LinearResidual,
         GroupKind::GatedLinear,
         GroupKind::Linear,
+        GroupKind::Norm,
         GroupKind::Single,
     ];
 
@@ -293,6 +294,7 @@ impl GroupKind {
             GroupKind::LinearResidual => "linear_residual",
             GroupKind::GatedLinear => "gated_linear",
             GroupKind::Linear => "linear",
+            GroupKind::Norm => "norm",
             GroupKind::Single => "single",
         }
     }

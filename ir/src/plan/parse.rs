@@ -4,7 +4,7 @@
 //! verifier's business; a kernel's name must be one of the module's.
 
 use super::print::Row;
-use super::{ArenaBuffer, ArenaId, Binding, Dispatch, Extent, KvBuffer, MatrixLayout, Packed, PackedContent, PackedId, Plan};
+use super::{ArenaBuffer, ArenaId, Binding, Dispatch, Extent, KvBuffer, MatrixLayout, Packed, PackedContent, PackedId, Plan, Ring};
 use crate::arena::{Arena, Id};
 use crate::diag::{ParseError, ParseErrorKind};
 use crate::graph::attrs::{read_part, read_scaling};
@@ -150,7 +150,8 @@ impl Parser<'_, '_> {
             let part = read_part(self.cursor)?;
             let (bytes, offset) = self.extent_in_region()?;
             let bytes_per_position = self.after("per")?;
-            kv.push(KvBuffer { slot, part, offset, bytes, bytes_per_position });
+            let ring = if self.cursor.at_word("ring") { Some(Ring { positions: self.after("ring")?, window: self.after("window")? }) } else { None };
+            kv.push(KvBuffer { slot, part, offset, bytes, bytes_per_position, ring });
         }
         Ok((size, kv))
     }

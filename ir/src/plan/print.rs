@@ -161,7 +161,11 @@ fn write_plan(f: &mut impl Write, plan: &Plan, kernels: &KernelModule) -> fmt::R
     }
     writeln!(f, "  }}\n  kv {} {{", plan.kv_bytes)?;
     for (i, k) in plan.kv.iter().enumerate() {
-        writeln!(f, "    kv{i} slot {} {} {} at {} per {}", k.slot, k.part, k.bytes, k.offset, k.bytes_per_position)?;
+        write!(f, "    kv{i} slot {} {} {} at {} per {}", k.slot, k.part, k.bytes, k.offset, k.bytes_per_position)?;
+        if let Some(ring) = k.ring {
+            write!(f, " ring {} window {}", ring.positions, ring.window)?;
+        }
+        writeln!(f)?;
     }
     writeln!(f, "  }}\n  weights {} {{", plan.weights_bytes)?;
     for (id, p) in plan.packed.iter() {
