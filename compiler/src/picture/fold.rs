@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use slmc_ir::graph::{Graph, GroupKind, NodeId, Op, SegmentKind, ValueId, WeightId};
+use slmc_ir::graph::{Graph, NodeId, Op, SegmentKind, ValueId, WeightId};
 
 use crate::streams::residual_streams;
 
@@ -39,12 +39,9 @@ pub enum Membership {
     None,
     /// In a group that began before the section.
     Continued,
-    /// In the group that began at this place in the section.
-    Began(usize, GroupName),
+    /// In the group of this kind that began at this place in the section.
+    Began(usize, &'static str),
 }
-
-/// Name of a kind of group.
-pub type GroupName = &'static str;
 
 /// Takes `graph` apart.
 pub fn fold(graph: &Graph) -> Folded {
@@ -97,22 +94,10 @@ pub fn memberships(graph: &Graph, segment: SegmentKind, nodes: &[NodeId]) -> Vec
         let inside: Vec<usize> = (0..nodes.len()).filter(|&i| group.nodes.contains(&nodes[i])).collect();
         let Some(&first) = inside.first() else { continue };
         let began = group.nodes.first() == Some(&nodes[first]);
-        let membership = if began { Membership::Began(first, name(group.kind)) } else { Membership::Continued };
+        let membership = if began { Membership::Began(first, group.kind.name()) } else { Membership::Continued };
         inside.iter().for_each(|&i| found[i] = membership);
     }
     found
-}
-
-fn name(kind: GroupKind) -> GroupName {
-    match kind {
-        GroupKind::Embed => "embed",
-        GroupKind::Qkv => "qkv",
-        GroupKind::Attention => "attention",
-        GroupKind::LinearResidual => "linear_residual",
-        GroupKind::GatedLinear => "gated_linear",
-        GroupKind::Linear => "linear",
-        GroupKind::Single => "single",
-    }
 }
 
 /// What makes two layers one kind, node by node.
