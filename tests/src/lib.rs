@@ -20,4 +20,6 @@ pub mod expected;
 pub mod native;
 pub mod random_llama;
 
+pub mod fuzz;
+
 pub mod msl;
