@@ -1,6 +1,7 @@
 //! The compiled tokenizer against its oracles: the `tokenizers` crate for ids and text, Hugging Face's recorded prompts, minijinja for chat
 //! templates.
 
+mod byte_models;
 mod chat;
 mod corpus;
 mod corrupt;
@@ -9,3 +10,4 @@ mod encode;
 mod models;
 mod refused;
 mod stop;
+mod text_models;
