@@ -67,8 +67,10 @@ impl Stage {
     /// Builds the tables over the partition; the error says why not.
     pub fn table(&self, classes: &Classes) -> Result<StageTable, String> {
         let hirs: Vec<Hir> = self.patterns.iter().map(|(expression, _)| expression.over(classes)).collect();
-        let nfa =
-            thompson::Compiler::new().configure(thompson::Config::new().utf8(false)).build_many_from_hir(&hirs).map_err(|error| error.to_string())?;
+        let nfa = thompson::Compiler::new()
+            .configure(thompson::Config::new().utf8(false).nfa_size_limit(Some(16 << 20)))
+            .build_many_from_hir(&hirs)
+            .map_err(|error| error.to_string())?;
         let config = dense::Config::new().start_kind(StartKind::Anchored).match_kind(MatchKind::LeftmostFirst).minimize(true);
         let config = config.determinize_size_limit(Some(64 << 20)).dfa_size_limit(Some(64 << 20));
         let dfa = dense::Builder::new().configure(config).build_from_nfa(&nfa).map_err(|error| error.to_string())?;
