@@ -54,7 +54,7 @@ mod tests {
     fn adds_to_the_stream_are_named_by_layer() {
         let mut g = Graph::new("g", Bounds { chunk: 4, ctx: 8 });
         g.kv_slots = 2;
-        let source = WeightSource::Tensor { name: "t".to_owned() };
+        let source = WeightSource::tensor("t");
         let table = g.weights.push(Weight { name: "t".to_owned(), ty: TensorType::fixed(DType::F32, &[8, 4]), source, hash: None });
         let tokens = g.add_input(SegmentKind::Body, TensorType { dtype: DType::U32, shape: vec![Dim::T] });
         let mut node = |op: Op, inputs: &[ValueId]| {

@@ -5,7 +5,7 @@ mod llama;
 use llama::Llama;
 use safetensors::{Dtype, SafeTensors};
 use slmc_ir::graph::weight::WeightProvider;
-use slmc_ir::graph::{Bounds, DType, Graph, RopeScaling, SegmentKind, Weight, WeightSource};
+use slmc_ir::graph::{Bounds, DType, Graph, RopeScaling, SegmentKind, TensorType, Weight, WeightSource};
 use slmc_ir::interp::graph::{GraphInterp, InterpError, Tensor};
 use std::path::Path;
 
@@ -15,7 +15,7 @@ struct Weights(Option<Vec<u8>>);
 impl WeightProvider for Weights {
     fn rows(&self, weight: &Weight, rows: std::ops::Range<u32>) -> Result<Vec<f32>, String> {
         let width = weight.ty.last().unwrap_or(1) as usize;
-        let WeightSource::Tensor { name } = &weight.source;
+        let WeightSource::Tensor { name, .. } = &weight.source;
         match &self.0 {
             Some(bytes) => {
                 let all = floats(&SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?, name)?;
@@ -97,8 +97,8 @@ fn fixture(name: &str, model: Llama) {
 fn fixtures_agree() {
     let common = Llama { vocab: 352, hidden: 96, inner: 160, layers: 3, heads: 6, kv_heads: 2, head_dim: 16, eps: 1e-6, ..Llama::tiny() };
     let scaling = RopeScaling::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original: 64 };
-    fixture("llama-tied", Llama { heads: 3, kv_heads: 1, head_dim: 32, ..common });
-    fixture("llama-untied", Llama { eps: 1e-5, tied: false, ..common });
+    fixture("llama-tied", Llama { heads: 3, kv_heads: 1, head_dim: 32, ..common.clone() });
+    fixture("llama-untied", Llama { eps: 1e-5, tied: false, ..common.clone() });
     fixture("llama3-rope", Llama { theta: 500_000.0, scaling, ..common });
 }
 
@@ -168,6 +168,13 @@ fn run_op(body: &str, inputs: &[(usize, Vec<f32>)]) -> Vec<f32> {
     }
 }
 
+/// The values that the test's weights have for a 1-D tensor.
+fn vector(name: &str, len: u32) -> Vec<f32> {
+    let source = WeightSource::tensor(name);
+    let weight = Weight { name: name.to_owned(), ty: TensorType::fixed(DType::F32, &[len]), source, hash: None };
+    Weights(None).rows(&weight, 0..1).expect("made up")
+}
+
 #[test]
 fn ops_by_hand() {
     let pair = vec![1.0f32, -2.0, 0.5, 3.0];
@@ -187,15 +194,19 @@ fn ops_by_hand() {
     // Two heads of one: each becomes ±1 times its weight.
     let text = "v0: f32[T,4]) { v1: f32[T,4] = rms_norm v0, w1 {eps = 0.0, heads = 2} return v1 } }";
     let got = run_op(text, &[(4, vec![3.0, 4.0, -0.5, 0.0])]);
-    let w = Weights(None)
-        .rows(
-            &Graph::parse("slmir 0 graph @g {chunk=1,ctx=1,kv_slots=0} { w0 = weight \"n\" f32[2] tensor \"norm\" }").expect("it parses").weights
-                [slmc_ir::arena::Id::new(0)],
-            0..1,
-        )
-        .expect("made up");
+    let w = vector("norm", 2);
     let root = 12.5f32.sqrt();
     assert!(most(&got, &[3.0 / root * w[0], 4.0 / root * w[1], -(2.0f32.sqrt()) * w[0], 0.0]) < 1e-6, "{got:?}");
+    let got = run_op(
+        "v0: f32[T,4]) { v1: f32[T,4] = rms_norm v0, w2 {eps = 0.0, heads = 1, unit_offset = yes} return v1 } }",
+        &[(4, vec![2.0, 2.0, -2.0, 2.0])],
+    );
+    let w = vector("b", 4);
+    assert!(most(&got, &[1.0 + w[0], 1.0 + w[1], -(1.0 + w[2]), 1.0 + w[3]]) < 1e-6, "{got:?}");
+    // Mean 3, variance 5.
+    let got = run_op("v0: f32[T,4]) { v1: f32[T,4] = layer_norm v0, w2, w2 {eps = 4.0} return v1 } }", &[(4, vec![0.0, 2.0, 4.0, 6.0])]);
+    let by_hand: Vec<f32> = [-3.0, -1.0, 1.0, 3.0].iter().zip(&w).map(|(x, w)| x / 3.0 * w + w).collect();
+    assert!(most(&got, &by_hand) < 1e-6, "{got:?}");
     // Position 1 turns the pair (1, 3) of a head by one radian and leaves dims beyond rotary_dim.
     let text = "v0: f32[T,3]) { v1: f32[T,3] = rope v0 {heads = 1, head_dim = 3, rotary_dim = 2, theta = 10000.0, scaling = default} return v1 } }";
     let got = run_op(text, &[(3, vec![1.0, 3.0, 7.0, 1.0, 3.0, 7.0])]);
@@ -311,7 +322,7 @@ fn the_warehouse_student_runs() {
         let hidden = interp.body(&(0..150).map(|i| i * 13 % 1024).collect::<Vec<_>>()).expect("it runs");
         interp.head(&hidden[149 * 128..]).expect("it runs")
     };
-    let exact = run(model);
+    let exact = run(model.clone());
     let quantized = run(Llama { linear: DType::Q8, table: DType::Q8, kv: DType::F16, quantize: true, ..model });
     assert!(exact.iter().all(|x| x.is_finite()));
     let spread = exact.iter().fold(0.0f32, |m, x| m.max(x.abs()));

@@ -14,10 +14,10 @@ graph @\"a model\" {chunk = 128, ctx = 1024, kv_slots = 1} {
   w0 = weight \"table\" q6g32[100,64] tensor \"t\\\"able\" hash 0x000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f
   w1 = weight \"norm\" f32[64] tensor \"norm\"
   w2 = weight \"proj\" q4g32[64,64] tensor \"proj\"
-  w3 = weight \"bias\" f16[64] tensor \"bias\"
+  w3 = weight \"bias\" f16[64] tensor \"bias\" rows 64..128
   body(v0: u32[T]) {
     v1: f32[T,64] = embed v0, w0
-    v2: f32[T,64] = rms_norm v1, w1 {eps = 0x1.4f8b58p-17, heads = 1}
+    v2: f32[T,64] = rms_norm v1, w1 {eps = 0x1.4f8b58p-17, heads = 1, unit_offset = yes}
     v3: a8g32[T,64] = quantize_act v2
     v4: f32[T,64] = linear v3, w2, w3
     v5: f32[T,64] = rope v4 {heads = 4, head_dim = 16, rotary_dim = 8, theta = 0x1.388p13, scaling = default}
@@ -32,19 +32,21 @@ graph @\"a model\" {chunk = 128, ctx = 1024, kv_slots = 1} {
     v14: f32[T,64] = mul v12, v13
     v15: f32[T,64] = add v14, v1
     v16: f32[T,64] = scale v15 {factor = 0x1p-1}
-    return v16
+    v17: f32[T,64] = layer_norm v16, w1, w3 {eps = 0x1p-10}
+    v18: f32[T,64] = rope v17 {heads = 4, head_dim = 16, rotary_dim = 4, theta = 0x1.388p13, scaling = per_pair(magnitude = 0x1.8p0, divisors = [0x1p0, 0x1.4p1])}
+    return v18
     group embed = v1, v2, v3
     group qkv = v4, v5, v6, v7, v8, v9
     group attention = v10
     group single = v11
     group gated_linear = v12, v13, v14
     group linear_residual = v15
-    group linear = v16
+    group linear = v16, v17, v18
   }
-  head(v17: f32[T,64]) {
-    v18: f32[T,100] = linear v17, w0
-    v19: f32[T,100] = softcap v18 {cap = 0x1.ep4}
-    return v19
+  head(v19: f32[T,64]) {
+    v20: f32[T,100] = linear v19, w0
+    v21: f32[T,100] = softcap v20 {cap = 0x1.ep4}
+    return v21
   }
 }
 ";
@@ -125,10 +127,10 @@ fn errors_say_where_what_and_instead_of_what() {
         ("w3 = weight", "w2 = weight", "6:3: w2 is defined twice; give the second another name"),
         ("mul v12, v13", "mul v12, v99", "21:31: v99 is not defined"),
         ("v3, w2, w3", "v3, w2, w8", "11:36: w8 is not defined"),
-        ("{eps = 0x1.4f8b58p-17, heads = 1}", "{heads = 1}", "9:21: rms_norm lacks attribute `eps`"),
-        ("heads = 1}", "heads = 1, x = 2}", "9:71: rms_norm has no attribute `x`"),
-        ("heads = 1}", "heads = 1, heads = 2}", "9:71: attribute `heads` is defined twice; give the second another name"),
-        ("heads = 1}", "heads = 0x1p0}", "9:68: number 0x1p0 does not fit: expected an integer below 2^64"),
+        ("{eps = 0x1.4f8b58p-17, heads = 1, unit_offset = yes}", "{heads = 1}", "9:21: rms_norm lacks attribute `eps`"),
+        ("heads = 1, unit_offset = yes}", "heads = 1, x = 2}", "9:71: rms_norm has no attribute `x`"),
+        ("heads = 1, unit_offset = yes}", "heads = 1, heads = 2}", "9:71: attribute `heads` is defined twice; give the second another name"),
+        ("heads = 1, unit_offset = yes}", "heads = 0x1p0}", "9:68: number 0x1p0 does not fit: expected an integer below 2^64"),
         ("eps = 0x1.4f8b58p-17", "eps = 0x1.4f8b581p-17", "9:44: number 0x1.4f8b581p-17 does not fit: expected a finite f32, exact if hex"),
         ("part = k", "part = q", "15:54: expected `k` or `v`, found `q`"),
         ("silu v10", "selu v10", "19:22: expected an op (embed, linear, rms_norm"),

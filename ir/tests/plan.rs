@@ -109,6 +109,9 @@ fn packed_sections_come_back() {
         "matrix q8g32 lanes 8 q8_offset 128 k 33 rows []",
         "gather [w3[5..6], w4[0..2], zero 1]",
         "vector w9 len 7",
+        "vector w9 len 7 plus 0x1p0",
+        "gather [w3[5..6]] plus 0x1p0",
+        "rope heads 1 head_dim 8 rotary_dim 4 theta 0x1p3 scaling per_pair(magnitude = 0x1p1, divisors = [0x1p0, 0x1.8p0]) ctx 8 width 16",
         "rope heads 4 head_dim 16 rotary_dim 8 theta 0x1.388p13 scaling llama3(factor = 0x1p5, low = 0x1p0, high = 0x1p2, original = 8192) ctx 8 width 16",
     ];
     for content in contents {

@@ -35,7 +35,7 @@ impl Case {
 
     fn geometry(&self) -> Heads {
         let attrs = AttentionAttrs { heads: self.heads, kv_heads: self.kv_heads, head_dim: self.head_dim, scale: 1.0, window: None, softcap: None };
-        geometry(&attrs, self.cache, self.ctx)
+        geometry(&attrs, self.cache, &self.limits())
     }
 
     fn limits(&self) -> Limits {

@@ -98,8 +98,8 @@ fn within_limits(lowered: &Lowered, gpu: &Gpu) {
 }
 
 /// Compares logits of a prompt in chunks with the graph interpreter's: `most` is what they may differ by.
-fn agrees(model: Llama, bounds: Bounds, gpu: Gpu, tokens: u32, chunks: &[u32], most: f32) -> Plan {
-    let graph = fused(model, bounds);
+fn agrees(model: &Llama, bounds: Bounds, gpu: Gpu, tokens: u32, chunks: &[u32], most: f32) -> Plan {
+    let graph = fused(model.clone(), bounds);
     let target = target(gpu);
     let (lowered, weights) = compiled(&graph, &target);
     let ids: Vec<u32> = (0..tokens).map(|i| (i * 7919 + 13) % model.vocab).collect();
@@ -144,14 +144,14 @@ const BOUNDS: Bounds = Bounds { chunk: 20, ctx: 40 };
 fn f32_models_agree_on_every_device() {
     for (name, gpu) in devices() {
         println!("{name}");
-        agrees(Llama { layers: 1, ..Llama::tiny() }, BOUNDS, gpu, 23, &[20, 7], 2e-4);
+        agrees(&Llama { layers: 1, ..Llama::tiny() }, BOUNDS, gpu, 23, &[20, 7], 2e-4);
     }
 }
 
 #[test]
 fn a_prompt_may_be_cut_anywhere() {
     let model = Llama { tied: false, vocab: 41, head_dim: 24, hidden: 72, inner: 40, ..Llama::tiny() };
-    agrees(model, BOUNDS, plain(), 23, &[20, 7, 2, 1], 2e-4);
+    agrees(&model, BOUNDS, plain(), 23, &[20, 7, 2, 1], 2e-4);
 }
 
 #[test]
@@ -160,22 +160,63 @@ fn quantized_models_agree_on_every_device() {
         for (linear, table) in [(DType::Q4 { group: 32 }, DType::Q6), (DType::Q8, DType::Q8)] {
             println!("{name} {linear}");
             let model = Llama { linear, table, quantize: true, kv: DType::F16, head_dim: 32, layers: 1, vocab: 75, ..Llama::tiny() };
-            agrees(model, BOUNDS, gpu.clone(), 12, &[9, 1], 0.03);
+            agrees(&model, BOUNDS, gpu.clone(), 12, &[9, 1], 0.03);
         }
+    }
+}
+
+#[test]
+fn codes_stand_in_workgroup_memory_as_halves_where_a_device_has_halves_but_multiplies_no_bytes() {
+    let tiles = |gpu: Gpu, quantize: bool| {
+        let linear = if quantize { DType::Q4 { group: 32 } } else { DType::F16 };
+        let table = if quantize { DType::Q6 } else { DType::F16 };
+        let graph = fused(Llama { linear, table, quantize, head_dim: 32, ..Llama::tiny() }, BOUNDS);
+        let (lowered, _) = compiled(&graph, &target(gpu));
+        let kernels = lowered.kernels.kernels.iter();
+        let buffers = kernels.flat_map(|(_, k)| k.buffers.iter().map(|(_, b)| (b.name.clone(), b.elem, b.len * b.elem.bytes())).collect::<Vec<_>>());
+        let tiles: Vec<(String, String, u32)> =
+            buffers.filter(|(name, ..)| name.ends_with("_tile")).map(|(name, elem, bytes)| (name, elem.to_string(), bytes)).collect();
+        assert!(tiles.len() >= 10, "each product of prefill has two");
+        tiles
+    };
+    let is_all = |tiles: &[(String, String, u32)], elem: &str| tiles.iter().all(|(_, e, _)| e == elem);
+    let halves = Gpu { f16: true, ..plain() };
+    let (wide, narrow) = (tiles(plain(), true), tiles(halves.clone(), true));
+    assert!(is_all(&wide, "f32x4"));
+    assert!(is_all(&narrow, "f16x8"));
+    assert!(is_all(&tiles(Gpu { int_dot: true, ..halves.clone() }, true), "i8x16"));
+    assert!(is_all(&tiles(halves, false), "f32x4"), "activations that are not quantized need f32");
+    let weights = |tiles: &[(String, String, u32)]| tiles.iter().find(|(name, ..)| name == "weight_tile").map_or(0, |t| t.2);
+    assert!(weights(&narrow) * 9 <= weights(&wide) * 5, "{} and {} bytes", weights(&narrow), weights(&wide));
+}
+
+#[test]
+fn codes_in_halves_give_the_very_numbers_that_codes_in_f32_give() {
+    for linear in [DType::Q4 { group: 32 }, DType::Q4 { group: 64 }, DType::Q8] {
+        let table = if linear == DType::Q8 { DType::Q8 } else { DType::Q6 };
+        let model = Llama { linear, table, quantize: true, hidden: 64, inner: 64, head_dim: 32, layers: 1, vocab: 75, ..Llama::tiny() };
+        let graph = fused(model.clone(), BOUNDS);
+        let logits = |gpu: Gpu| -> Vec<u32> {
+            let (lowered, weights) = compiled(&graph, &target(gpu));
+            let mut session = PlanInterp::new(&lowered.plan, &lowered.kernels, &weights).expect("sound");
+            let ids: Vec<u32> = (0..13).map(|i| (i * 7919 + 13) % model.vocab).collect();
+            session.eval(&ids, 13, true).expect("runs").into_iter().flatten().map(f32::to_bits).collect()
+        };
+        assert_eq!(logits(Gpu { f16: true, ..plain() }), logits(plain()), "{linear}");
     }
 }
 
 #[test]
 fn large_groups_and_unquantized_formats_agree() {
     let wide = Gpu { lanes: 256, shared_bytes: 32 << 10, int_dot: true, ..plain() };
-    for gpu in [plain(), wide] {
+    for gpu in [plain(), Gpu { f16: true, ..plain() }, wide] {
         for (linear, table, quantize) in [
             (DType::Q4 { group: 64 }, DType::Q4 { group: 64 }, true),
             (DType::Q4 { group: 128 }, DType::Q8, true),
             (DType::F16, DType::F16, false),
             (DType::Bf16, DType::Bf16, false),
         ] {
-            println!("{linear} {table} {} lanes", gpu.lanes);
+            println!("{linear} {table} {gpu:?}");
             let model = Llama {
                 linear,
                 table,
@@ -189,7 +230,7 @@ fn large_groups_and_unquantized_formats_agree() {
                 layers: 1,
                 ..Llama::tiny()
             };
-            agrees(model, BOUNDS, gpu.clone(), 10, &[10, 1], if quantize { 0.03 } else { 2e-3 });
+            agrees(&model, BOUNDS, gpu.clone(), 10, &[10, 1], if quantize { 0.03 } else { 2e-3 });
         }
     }
 }
@@ -204,7 +245,7 @@ fn heads_that_are_no_whole_groups_agree() {
         let kv_heads = if quantize { 2 } else { 3 };
         let table = linear;
         let model = Llama { linear, table, quantize, kv: DType::F16, hidden, heads, kv_heads, head_dim, layers: 1, ..Llama::tiny() };
-        agrees(model, BOUNDS, plain(), 9, &[9, 1], if quantize { 0.03 } else { 2e-3 });
+        agrees(&model, BOUNDS, plain(), 9, &[9, 1], if quantize { 0.03 } else { 2e-3 });
     }
 }
 
@@ -212,7 +253,7 @@ fn heads_that_are_no_whole_groups_agree() {
 fn attention_over_a_long_cache_is_combined_from_spans() {
     let model = Llama { head_dim: 32, heads: 2, kv_heads: 1, layers: 1, ..Llama::tiny() };
     // The last token is decoded behind more positions than a span has.
-    let plan = agrees(model, Bounds { chunk: 528, ctx: 1100 }, plain(), 529, &[528], 2e-4);
+    let plan = agrees(&model, Bounds { chunk: 528, ctx: 1100 }, plain(), 529, &[528], 2e-4);
     assert!(plan.decode.len() > plan.prefill.len(), "decode has a dispatch more");
 }
 
@@ -222,7 +263,7 @@ fn matrices_greater_than_a_binding_are_split_by_rows() {
         let (linear, table) = if quantize { (DType::Q4 { group: 32 }, DType::Q6) } else { (DType::F32, DType::F32) };
         let model = Llama { linear, table, quantize, vocab: 331, layers: 1, tied: false, head_dim: 32, ..Llama::tiny() };
         let gpu = Gpu { binding_bytes: if quantize { 12 << 10 } else { 40 << 10 }, ..plain() };
-        let plan = agrees(model, Bounds { chunk: 8, ctx: 16 }, gpu, 11, &[8, 1], if quantize { 0.03 } else { 2e-4 });
+        let plan = agrees(&model, Bounds { chunk: 8, ctx: 16 }, gpu, 11, &[8, 1], if quantize { 0.03 } else { 2e-4 });
         let matrices = plan.packed.iter().filter(|(_, p)| matches!(p.content, PackedContent::Matrix { .. })).count();
         assert!(matrices > 6, "{matrices} matrices");
         assert!(plan.head_one.len() > 1 && plan.decode.len() > 6);
@@ -234,7 +275,7 @@ fn devices_far_from_the_usual_ones_agree() {
     let model = Llama { linear: DType::Q4 { group: 32 }, table: DType::Q6, quantize: true, head_dim: 32, layers: 1, ..Llama::tiny() };
     for (lanes, shared_bytes) in [(32, 16 << 10), (64, 12 << 10), (512, 16 << 10)] {
         println!("{lanes} lanes, {shared_bytes} bytes");
-        agrees(model, Bounds { chunk: 8, ctx: 16 }, Gpu { lanes, shared_bytes, ..plain() }, 10, &[8, 1], 0.03);
+        agrees(&model, Bounds { chunk: 8, ctx: 16 }, Gpu { lanes, shared_bytes, ..plain() }, 10, &[8, 1], 0.03);
     }
 }
 

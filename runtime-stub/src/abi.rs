@@ -140,7 +140,8 @@ pub mod region {
 pub mod kv_kind {
     /// One place for each of the `ctx` positions; rewinding moves the position and nothing else.
     pub const FULL: u32 = 0;
-    /// A ring shorter than `ctx`; a session with such a slot can go back to position 0 only.
+    /// A ring shorter than `ctx`: position p lies in place p mod positions. A session can go back as far as the places of
+    /// the window before the new position were not used again, and to position 0.
     pub const RING: u32 = 1;
 }
 
@@ -310,10 +311,10 @@ record! {
         pub position_bytes: u32,
         /// One of [`kv_kind`].
         pub kind: u32,
-        /// Positions it holds: ctx, or the length of the ring.
+        /// Positions it holds: ctx, or the length of the ring, at least window + chunk − 1.
         pub positions: u32,
-        /// 0.
-        pub reserved: u32,
+        /// Positions that a token sees, itself included, of a ring; else 0.
+        pub window: u32,
     }
 }
 

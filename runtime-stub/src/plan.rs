@@ -99,9 +99,14 @@ impl<'a> Plan<'a> {
         (0..self.header.kv_slots.count).map(|i| u64::from(self.kv_slot(i).position_bytes)).sum()
     }
 
-    /// Whether every cache keeps all positions, so that a session can go back to any of them.
-    pub fn rewinds(&self) -> bool {
-        (0..self.header.kv_slots.count).all(|i| self.kv_slot(i).kind == kv_kind::FULL)
+    /// Whether a session that has written positions below `written` can go on from `position`: every cache still has what
+    /// tokens from there on see.
+    pub fn keeps(&self, position: u32, written: u32) -> bool {
+        position == 0
+            || (0..self.header.kv_slots.count).all(|i| {
+                let slot = self.kv_slot(i);
+                slot.kind == kv_kind::FULL || position.saturating_sub(slot.window - 1) >= written.saturating_sub(slot.positions)
+            })
     }
 
     fn record<T: Wire>(&self, section: &Section, index: u32) -> T {
@@ -162,7 +167,10 @@ impl<'a> Plan<'a> {
         for i in 0..self.header.kv_slots.count {
             let slot = self.kv_slot(i);
             let fits = slot.offset <= size && slot.bytes <= size - slot.offset;
-            let known = slot.kind == kv_kind::FULL && slot.positions >= self.header.ctx || slot.kind == kv_kind::RING && slot.positions >= 1;
+            let known = slot.kind == kv_kind::FULL && slot.positions >= self.header.ctx
+                || slot.kind == kv_kind::RING
+                    && slot.window >= 1
+                    && u64::from(slot.positions) + 1 >= u64::from(slot.window) + u64::from(self.header.chunk);
             let filled = u64::from(slot.positions) * u64::from(slot.position_bytes) <= slot.bytes;
             if !fits || !known || !filled {
                 return Err(Fault::new(Code::Format, PLAN, "KV slot is malformed").at(i).hint(REBUILD));

@@ -38,6 +38,8 @@ pub struct Session<'m> {
     tokens: Table<u32>,
     scratch: Table<u64>,
     position: u32,
+    /// Positions below this may have been written since the cache was last empty.
+    written: u32,
     chunk: u32,
     last: LastRow,
     text: Text<'m>,
@@ -94,6 +96,7 @@ impl<'m> Session<'m> {
             tokens,
             scratch,
             position: 0,
+            written: 0,
             chunk,
             last: LastRow::Nowhere,
             text: Text::open(model)?,
@@ -183,6 +186,7 @@ impl<'m> Session<'m> {
         let (t, after) = (ids.len() as u32, self.position + ids.len() as u32);
         let list = if t == 1 { list::DECODE } else { list::CHUNK };
         let body = Run { list, step: Step { t, p: self.position, row: 0, reserved: 0 } };
+        self.written = self.written.max(after);
         let one = Run { list: list::HEAD_ONE, step: Step { t: 1, p: after, row: t - 1, reserved: 0 } };
         let pick = Run { list: list::ARGMAX, ..one };
         self.memory.profile(plan, ids, &[body, one, pick], take)?;
@@ -264,20 +268,26 @@ impl<'m> Session<'m> {
     /// Goes back to an empty cache.
     pub fn reset(&mut self) {
         self.position = 0;
+        self.written = 0;
         self.last = LastRow::Nowhere;
     }
 
     /// Goes back to `position`: later tokens are forgotten.
     ///
     /// # Errors
-    /// [`Code::Argument`] if the session has not come that far, [`Code::State`] if a windowed cache has dropped
-    /// positions that would be needed (then only 0 is possible).
+    /// [`Code::Argument`] if the session has not come that far, [`Code::State`] if a windowed cache no longer has what tokens
+    /// from there on see (0 is always possible).
     pub fn rewind(&mut self, position: u32) -> Outcome<()> {
         if position > self.position {
             return Err(Fault::new(Code::Argument, "position", "lies ahead of the session").numbers(self.position.into(), position.into()));
         }
-        if position != 0 && position != self.position && !self.model.plan().rewinds() {
-            return Err(Fault::new(Code::State, "session", "has a windowed cache, which goes back to position 0 only"));
+        if position != self.position && !self.model.plan().keeps(position, self.written) {
+            return Err(Fault::new(Code::State, "session", "has windowed caches that no longer hold what is seen from this position")
+                .numbers(self.position.into(), position.into())
+                .hint("reset the session and evaluate the text again"));
+        }
+        if position == 0 {
+            self.written = 0;
         }
         if position != self.position {
             self.position = position;
@@ -339,6 +349,7 @@ impl<'m> Session<'m> {
         let (t, p) = (ids.len() as u32, self.position);
         let after = p + t;
         let run = |list, t, p, row| Run { list, step: Step { t, p, row, reserved: 0 } };
+        self.written = self.written.max(after);
         let body = run(if t == 1 { list::DECODE } else { list::CHUNK }, t, p, 0);
         let one = run(list::HEAD_ONE, 1, after, t - 1);
         let last = match head {

@@ -70,13 +70,24 @@ fn a_session_is_rewound_and_continued() {
 }
 
 #[test]
-fn a_windowed_cache_goes_back_to_the_start_only() {
-    let toy = Toy::with(b"", |parts| parts.kv_slots[0].kind = slmc_runtime_stub::abi::kv_kind::RING);
+fn a_windowed_cache_goes_back_as_far_as_it_remembers() {
+    let (window, positions) = (3, CHUNK + 4);
+    let toy = Toy::with(b"", |parts| {
+        let slot = &mut parts.kv_slots[0];
+        (slot.kind, slot.window, slot.positions) = (slmc_runtime_stub::abi::kv_kind::RING, window, positions);
+    });
     toy.run(1, |model| {
         let mut session = session(model);
-        session.eval(&ids(10), Logits::None, &GO).expect("fits");
-        assert_eq!(session.rewind(5).expect_err("ring").code, Code::State);
-        assert_eq!(session.position(), 10);
+        session.eval(&ids(positions), Logits::None, &GO).expect("fits");
+        // Nothing was overwritten yet.
+        session.rewind(1).expect("all positions are there");
+        session.eval(&ids(positions + 10)[1..], Logits::None, &GO).expect("fits");
+        // Places of positions below 10 hold later ones; position 12 sees 10 and 11.
+        assert_eq!(session.rewind(11).expect_err("overwritten").code, Code::State);
+        assert_eq!(session.position(), positions + 10);
+        session.rewind(12).expect("its window is there");
+        // Going back does not bring positions back.
+        assert_eq!(session.rewind(11).expect_err("overwritten").code, Code::State);
         assert_eq!(session.keep_common_prefix(&ids(8)), 0);
     });
 }

@@ -19,6 +19,7 @@ pub mod compiled;
 pub mod expected;
 pub mod native;
 pub mod random_llama;
+pub mod random_model;
 
 pub mod fuzz;
 

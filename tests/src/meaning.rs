@@ -73,7 +73,7 @@ struct Noise;
 
 impl WeightProvider for Noise {
     fn rows(&self, weight: &Weight, rows: Range<u32>) -> Result<Vec<f32>, String> {
-        let WeightSource::Tensor { name } = &weight.source;
+        let WeightSource::Tensor { name, .. } = &weight.source;
         let bytes: &[u8] = weight.hash.as_ref().map_or(name.as_bytes(), |h| h);
         let seed = bytes.iter().fold(0, |seed, &b| mix(seed, u64::from(b)));
         let k = u64::from(weight.ty.last().unwrap_or(0));

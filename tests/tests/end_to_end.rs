@@ -12,14 +12,20 @@ use slmc_tests::compiled::compile;
 use slmc_tests::expected::{Expected, argmax, fixture, largest_difference, mean_kl};
 use slmc_tests::native::{build, logits, targets, vulkan_targets};
 use slmc_tests::random_llama::{RandomLlama, odd_geometries};
+use slmc_tests::random_model::{RandomModel, odd_models};
+use tempfile::TempDir;
 
-const FIXTURES: [&str; 3] = ["llama-tied", "llama-untied", "llama3-rope"];
+/// Every family.
+const FIXTURES: [&str; 11] =
+    ["gemma2", "gemma3", "llama-tied", "llama-untied", "llama3-rope", "mobilellm-shared", "phi3", "phi3-longrope", "qwen2", "qwen3", "stablelm2"];
+/// Those that GPU schedules know.
+const GPU_FIXTURES: [&str; 6] = ["llama-tied", "llama-untied", "llama3-rope", "mobilellm-shared", "phi3", "qwen2"];
 /// Tokens of a step.
 const CHUNK: u32 = 64;
 
 /// Compares f32 bundles of the fixtures with the reference; logits may differ by `tolerance`.
-fn fixtures(targets: &[&str], threads: &[u32], tolerance: f32) {
-    for name in FIXTURES {
+fn fixtures(names: &[&str], targets: &[&str], threads: &[u32], tolerance: f32) {
+    for &name in names {
         let expected = Expected::read(name);
         for target in targets {
             let built = build(&fixture(name), target, "f32", |o| o.chunk = CHUNK);
@@ -52,12 +58,12 @@ fn fixtures(targets: &[&str], threads: &[u32], tolerance: f32) {
 
 #[test]
 fn f32_bundles_give_the_reference_numbers_in_every_chunking() {
-    fixtures(&targets(), &[1, 2], 2e-4);
+    fixtures(&FIXTURES, &targets(), &[1, 2], 2e-4);
 }
 
 #[test]
 fn f32_bundles_give_the_reference_numbers_on_vulkan() {
-    fixtures(&vulkan_targets(), &[1], 1e-3);
+    fixtures(&GPU_FIXTURES, &vulkan_targets(), &[1], 1e-3);
 }
 
 /// Logits of the graph of a checkpoint after `passes`, by the graph interpreter.
@@ -70,12 +76,36 @@ fn oracle(dir: &Path, passes: &str, ctx: u32, ids: &[u32]) -> Vec<Vec<f32>> {
     logits.chunks_exact(c.lowered.plan.vocab as usize).map(<[f32]>::to_vec).collect()
 }
 
-/// Gives `check` the oracle's logits and those of a bundle of `model`, for each target, number of threads and chunking.
-fn bundles(model: &RandomLlama, quant: &str, keep: &[&str], passes: &str, check: impl Fn(&str, &[Vec<f32>], &[Vec<f32>])) {
-    let dir = tempfile::tempdir().expect("a temporary folder");
-    model.write(dir.path());
-    let ids = model.prompt();
-    let expected = oracle(dir.path(), passes, model.ctx as u32, &ids);
+/// A checkpoint on disk with a prompt that fills its context.
+struct Case {
+    name: &'static str,
+    dir: TempDir,
+    ids: Vec<u32>,
+}
+
+impl Case {
+    fn llama(model: &RandomLlama) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        model.write(dir.path());
+        Self { name: model.name, dir, ids: model.prompt() }
+    }
+
+    fn model(model: &RandomModel) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        model.write(dir.path());
+        Self { name: model.name, dir, ids: model.prompt() }
+    }
+}
+
+/// Odd geometries of every family.
+fn odd_cases() -> Vec<Case> {
+    odd_geometries().iter().map(Case::llama).chain(odd_models().iter().map(Case::model)).collect()
+}
+
+/// Gives `check` the oracle's logits and those of a bundle of a model, for each target, number of threads and chunking.
+fn bundles(case: &Case, quant: &str, keep: &[&str], passes: &str, check: impl Fn(&str, &[Vec<f32>], &[Vec<f32>])) {
+    let Case { name, dir, ids } = case;
+    let expected = oracle(dir.path(), passes, ids.len() as u32, ids);
     for target in targets() {
         let built = build(dir.path(), target, quant, |o| {
             o.chunk = CHUNK;
@@ -85,16 +115,16 @@ fn bundles(model: &RandomLlama, quant: &str, keep: &[&str], passes: &str, check:
             let mut engine = built.open(threads);
             // 0 is as many as the bundle allows.
             for chunk in [0, 16, 7, 1] {
-                let found = logits(&mut engine, &ids, chunk);
-                check(&format!("{} {target} {passes}, {threads} threads, chunks of {chunk}", model.name), &expected, &found);
+                let found = logits(&mut engine, ids, chunk);
+                check(&format!("{name} {target} {passes}, {threads} threads, chunks of {chunk}"), &expected, &found);
             }
         }
     }
 }
 
 fn odd_bundles(quant: &str, passes: &str, check: impl Fn(&str, &[Vec<f32>], &[Vec<f32>])) {
-    for model in odd_geometries() {
-        bundles(&model, quant, &[], passes, &check);
+    for case in odd_cases() {
+        bundles(&case, quant, &[], passes, &check);
     }
 }
 
@@ -119,6 +149,7 @@ fn q8_bundles_of_odd_geometries_give_the_interpreters_distributions() {
 #[test]
 fn bundles_of_every_scheme_give_the_interpreters_distributions() {
     let model = RandomLlama { name: "wide", hidden: 128, heads: 6, kv_heads: 2, ffn: 256, vocab: 321, ctx: 100, ..RandomLlama::default() };
+    let model = Case::llama(&model);
     bundles(&model, "q4g64", &[], "fold,share,quantize{body=q4g64},fuse", close);
     bundles(&model, "q4g128", &[], "fold,share,quantize{body=q4g128},fuse", close);
     bundles(&model, "q6g32", &[], "fold,share,quantize{body=q6g32},fuse", close);

@@ -57,9 +57,9 @@ pub fn write(plan: &Plan, code: &CodeIdentity, manifest: &Manifest, page_bytes: 
             offset: kv.offset,
             bytes: kv.bytes,
             position_bytes: kv.bytes_per_position,
-            kind: abi::kv_kind::FULL,
-            positions: plan.ctx,
-            reserved: 0,
+            kind: if kv.ring.is_some() { abi::kv_kind::RING } else { abi::kv_kind::FULL },
+            positions: kv.ring.map_or(plan.ctx, |ring| ring.positions),
+            window: kv.ring.map_or(0, |ring| ring.window),
         })
         .collect();
     let mut hashes = Vec::new();

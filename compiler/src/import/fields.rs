@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use std::ops::RangeInclusive;
 
 /// A JSON object under reading.
-pub(super) struct Fields<'a> {
+pub struct Fields<'a> {
     file: &'a str,
     /// Dotted path of the object in the file, empty or ending in a dot.
     prefix: &'a str,
@@ -27,7 +27,22 @@ impl<'a> Fields<'a> {
         self.map
     }
 
-    /// Where faults go, for readers of nested objects.
+    /// The name of the file.
+    pub fn file(&self) -> &'a str {
+        self.file
+    }
+
+    /// The path of `key` in the file.
+    pub fn path(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
+    /// Reads `map`, an object in the same file under `prefix`, which ends in a dot.
+    pub fn within<'b>(&'b mut self, prefix: &'b str, map: &'b Map<String, Value>) -> Fields<'b> {
+        Fields { file: self.file, prefix, map, faults: self.faults }
+    }
+
+    /// Where faults go, for readers of other files.
     pub fn faults(&mut self) -> &mut Vec<Fault> {
         self.faults
     }

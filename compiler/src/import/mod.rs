@@ -5,15 +5,16 @@
 //!
 //! A new family is one file beside `llama.rs` and one line in [`FAMILIES`].
 
-mod architecture;
 pub mod checkpoint;
 pub mod config;
+mod decoder;
+mod family;
 mod fault;
 mod fields;
 mod folder;
 mod header;
 mod json_file;
-mod llama;
+mod layers;
 mod model;
 mod options;
 mod rope;
@@ -22,21 +23,33 @@ mod stored;
 mod tensors;
 mod weights;
 
-pub use architecture::{Architecture, Describe, Described, Family, ModelSummary};
+mod gemma2;
+mod gemma3;
+mod llama;
+mod mobilellm;
+mod phi3;
+mod qwen2;
+mod qwen3;
+mod stablelm;
+
 pub use checkpoint::{Checkpoint, TensorInfo};
-pub use config::LlamaConfig;
+pub use config::{Config, Sizes};
+pub use decoder::{Activation, Decoder, Layer, Norm, Root};
+pub use family::{Described, Family, ModelSummary, Nested};
 pub use fault::{Fault, ImportError, Warning};
-pub use model::{ImportOptions, Imported, import};
-pub use rope::RopeSpec;
+pub use fields::Fields;
+pub use model::{ImportOptions, Imported, describe, import};
+pub use rope::{LongRope, RopeSpec, Scaling};
 pub use scan::TensorDigest;
 pub use stored::{NonFinite, StoredDtype};
 pub use tensors::{Expected, Tied};
 pub use weights::Weights;
 
 /// Every family that can be imported.
-pub static FAMILIES: &[Family] = &[llama::FAMILY];
+pub static FAMILIES: &[Family] =
+    &[llama::FAMILY, mobilellm::FAMILY, qwen2::FAMILY, qwen3::FAMILY, gemma2::FAMILY, gemma3::FAMILY, phi3::FAMILY, stablelm::FAMILY];
 
 /// The model types of all families, for messages.
 fn supported() -> String {
-    FAMILIES.iter().map(|family| family.model_type).collect::<Vec<_>>().join(", ")
+    FAMILIES.iter().flat_map(|family| family.model_types).copied().collect::<Vec<_>>().join(", ")
 }

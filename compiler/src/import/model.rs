@@ -5,8 +5,10 @@
 
 use super::{
     FAMILIES,
-    architecture::{Architecture, Described, ModelSummary},
     checkpoint::Checkpoint,
+    config,
+    decoder::Decoder,
+    family::{Described, ModelSummary},
     fault::{Fault, ImportError, Warning},
     folder::CONFIG,
     json_file::read_object,
@@ -50,6 +52,8 @@ pub struct Imported {
     pub checkpoint: Checkpoint,
     /// Facts of the model.
     pub summary: ModelSummary,
+    /// What the length of the context decided, in words.
+    pub decided: Vec<String>,
     /// What was odd but no fault.
     pub warnings: Vec<Warning>,
     /// SHA-256 over `config.json` and the name and content hash of every tensor: says which checkpoint it was.
@@ -70,18 +74,19 @@ pub fn import(dir: &Path, options: &ImportOptions<'_>) -> Result<Imported, Impor
         Fault::Io { path, .. } | Fault::NotAFolder { path } => path == dir,
         _ => false,
     });
-    let described = if no_config { None } else { describe(dir, &mut faults) };
-    let Some(Source { config_text, architecture, mut warnings }) = described else {
+    let described = if no_config { None } else { read(dir, &mut faults) };
+    let Some(Source { config_text, mut decoder, mut warnings }) = described else {
         return Err(ImportError::new(dir, faults));
     };
     let before = faults.len();
-    tensors::compare(architecture.as_ref(), &checkpoint, &mut faults);
+    decoder.choose_root(|name| checkpoint.tensor(name).is_some());
+    tensors::compare(&decoder, &checkpoint, &mut faults, &mut warnings);
     if !files_sound {
         // What is missing may be in the files or entries that were refused.
         let compared = faults.split_off(before);
         faults.extend(compared.into_iter().filter(|fault| !matches!(fault, Fault::MissingTensor { .. })));
     }
-    let summary = architecture.summary();
+    let summary = decoder.summary();
     let ctx = options.ctx.unwrap_or(summary.ctx_max.min(DEFAULT_CONTEXT));
     if ctx == 0 || ctx > summary.ctx_max {
         faults.push(Fault::Context { asked: ctx, most: summary.ctx_max });
@@ -90,31 +95,31 @@ pub fn import(dir: &Path, options: &ImportOptions<'_>) -> Result<Imported, Impor
         return Err(ImportError::new(dir, faults));
     }
 
-    let digests = checkpoint.scan(options.progress)?;
-    if let Some(fault) = tensors::check_tied(architecture.tied(), &digests) {
+    let digests = checkpoint.scan(&decoder.cuts(), options.progress)?;
+    if let Some(fault) = tensors::check_tied(decoder.tied_pair(), &digests) {
         return Err(checkpoint.error(fault));
     }
     warnings.sort_by(|a, b| (&a.file, &a.detail).cmp(&(&b.file, &b.detail)));
     let ctx = u32::try_from(ctx).expect("invariant: the configuration's limits keep the context below 2^32");
     let name = options.name.clone().unwrap_or_else(|| folder_name(dir));
     let mut graph = Graph::new(identifier(&name), Bounds { chunk: options.chunk.clamp(1, ctx), ctx });
-    architecture.build(&mut graph, &Weights::new(&checkpoint, &digests));
-    Ok(Imported { graph, summary, warnings, source_digest: source_digest(&config_text, &digests), checkpoint })
+    decoder.build(&mut graph, &mut Weights::new(&checkpoint, &digests));
+    Ok(Imported { decided: decoder.decided_at(ctx), graph, summary, warnings, source_digest: source_digest(&config_text, &digests), checkpoint })
 }
 
 struct Source {
     config_text: Vec<u8>,
-    architecture: Box<dyn Architecture>,
+    decoder: Decoder,
     warnings: Vec<Warning>,
 }
 
 /// Reads the configuration files and lets the family that they name judge them.
-fn describe(dir: &Path, faults: &mut Vec<Fault>) -> Option<Source> {
+fn read(dir: &Path, faults: &mut Vec<Fault>) -> Option<Source> {
     let config = read_object(dir, CONFIG, faults);
     let generation = if dir.join(GENERATION).exists() { read_object(dir, GENERATION, faults) } else { None };
     let (config_text, config) = config?;
-    match judge(&config, generation.as_ref().map(|(_, map)| map)) {
-        Ok((architecture, warnings)) => Some(Source { config_text, architecture, warnings }),
+    match describe(&config, generation.as_ref().map(|(_, map)| map)) {
+        Ok((decoder, warnings)) => Some(Source { config_text, decoder, warnings }),
         Err(found) => {
             faults.extend(found);
             None
@@ -122,14 +127,18 @@ fn describe(dir: &Path, faults: &mut Vec<Fault>) -> Option<Source> {
     }
 }
 
-fn judge(config: &Map<String, Value>, generation: Option<&Map<String, Value>>) -> Described {
-    let family = config.get("model_type").and_then(Value::as_str).and_then(|name| FAMILIES.iter().find(|f| f.model_type == name));
+/// The decoder that `config.json` and, where there is one, `generation_config.json` describe.
+///
+/// # Errors
+/// All that is wrong with them.
+pub fn describe(config: &Map<String, Value>, generation: Option<&Map<String, Value>>) -> Described {
+    let family = config.get("model_type").and_then(Value::as_str).and_then(|name| FAMILIES.iter().find(|f| f.model_types.contains(&name)));
     if let Some(family) = family {
-        return (family.describe)(config, generation);
+        return config::describe(family, config, generation);
     }
     // The first family names all that is unsupported, the model type first. That another family's values are no values
     // of its own is no fault of the file.
-    (FAMILIES[0].describe)(config, generation).map_err(|mut faults| {
+    config::describe(&FAMILIES[0], config, generation).map_err(|mut faults| {
         if faults.iter().any(|f| matches!(f, Fault::Unsupported { key, .. } if key == "model_type")) {
             faults.retain(|f| matches!(f, Fault::Unsupported { .. }));
         }
@@ -157,6 +166,10 @@ fn source_digest(config_text: &[u8], digests: &[TensorDigest]) -> [u8; 32] {
     for digest in digests {
         hash.update((digest.name.len() as u64).to_le_bytes());
         hash.update(&digest.name);
+        if let Some(rows) = &digest.rows {
+            hash.update((rows.start as u64).to_le_bytes());
+            hash.update((rows.end as u64).to_le_bytes());
+        }
         hash.update(digest.hash);
     }
     hash.finalize().into()

@@ -3,11 +3,8 @@
 //! A key in [`REFUSED`] is accepted only with the value that switches it off. Keys in [`HARMLESS`] describe training,
 //! storage or defaults of generation. Any other key is reported as a warning.
 
-use super::{
-    fault::{Fault, Warning},
-    fields::Fields,
-};
-use serde_json::{Map, Value};
+use super::{fault::Warning, fields::Fields};
+use serde_json::Value;
 
 /// The value that switches an option off. Null, false and empty lists or objects always do.
 enum Off {
@@ -27,7 +24,6 @@ static REFUSED: &[(&str, Off, &str)] = &[
     ("attention_multiplier", Off::Absent, "another attention scale is not built"),
     ("attn_logit_softcapping", Off::Absent, "soft caps belong to another family"),
     ("attn_temperature_tuning", Off::Absent, "attention temperature is not built"),
-    ("auto_map", Off::Absent, "the checkpoint brings its own Python code, which may compute anything"),
     ("clip_qkv", Off::Absent, "clipped projections are not built"),
     ("cross_layer_sharing", Off::Absent, "shared layers belong to another family"),
     ("embedding_multiplier", Off::Number(1.0), "scaled embeddings are not built"),
@@ -63,6 +59,8 @@ static REFUSED: &[(&str, Off, &str)] = &[
     ("share_embedding", Off::Absent, "set tie_word_embeddings instead, or use the family that defines it"),
     ("sliding_window", Off::Absent, "only full attention is supported; set it to null if the context stays below the window"),
     ("tie_encoder_decoder", Off::Absent, "only decoders are supported"),
+    ("use_bidirectional_attention", Off::Absent, "only causal attention is supported"),
+    ("use_mrope", Off::Absent, "positions in images are not built"),
     ("use_parallel_residual", Off::Absent, "parallel residuals are not built"),
     ("use_qk_norm", Off::Absent, "norms of queries and keys belong to another family"),
     ("use_sliding_window", Off::Absent, "only full attention is supported"),
@@ -77,6 +75,7 @@ static HARMLESS: &[&str] = &[
     "_name_or_path",
     "attention_dropout",
     "attn_implementation",
+    "cache_implementation",
     "chunk_size_feed_forward",
     "cls_token_id",
     "decoder_start_token_id",
@@ -115,10 +114,9 @@ static HARMLESS: &[&str] = &[
     "use_cache",
 ];
 
-/// Checks all keys of `map` but those in `read`, which the family reads itself.
-pub(super) fn check(file: &str, map: &Map<String, Value>, read: &[&[&str]], faults: &mut Vec<Fault>, warnings: &mut Vec<Warning>) {
-    let mut fields = Fields::new(file, "", map, faults);
-    for (key, value) in map {
+/// Checks all keys of `fields` but those in `read`, which the family reads itself.
+pub(super) fn check(fields: &mut Fields<'_>, read: &[&[&str]], warnings: &mut Vec<Warning>) {
+    for (key, value) in fields.map() {
         if read.iter().any(|keys| keys.contains(&key.as_str())) {
             continue;
         }
@@ -127,19 +125,23 @@ pub(super) fn check(file: &str, map: &Map<String, Value>, read: &[&[&str]], faul
                 fields.unsupported(key, value, *why);
             }
         } else if !HARMLESS.contains(&key.as_str()) {
-            warnings.push(Warning { file: file.to_owned(), detail: format!("key {key} is not known and was ignored") });
+            warnings.push(Warning { file: fields.file().to_owned(), detail: format!("key {} is not known and was ignored", fields.path(key)) });
         }
     }
 }
 
-fn is_off(value: &Value, off: &Off) -> bool {
-    let absent = match value {
+/// Null, false, or an empty list or object.
+pub(super) fn is_absent(value: &Value) -> bool {
+    match value {
         Value::Null | Value::Bool(false) => true,
         Value::Array(list) => list.is_empty(),
         Value::Object(map) => map.is_empty(),
         _ => false,
-    };
-    absent
+    }
+}
+
+fn is_off(value: &Value, off: &Off) -> bool {
+    is_absent(value)
         || match off {
             Off::Absent => false,
             Off::Number(number) => value.as_f64() == Some(*number),

@@ -1,12 +1,18 @@
 //! How the tensors of a checkpoint differ from those that its configuration implies.
 
-use super::{architecture::Architecture, checkpoint::Checkpoint, fault::Fault, folder::CONFIG, scan::TensorDigest};
+use super::{
+    checkpoint::Checkpoint,
+    decoder::Decoder,
+    fault::{Fault, Warning},
+    folder::CONFIG,
+    scan::TensorDigest,
+};
 use std::collections::BTreeMap;
 
 /// Models above this size are refused: a wrong size in a configuration, not a small language model.
 const MAX_PARAMETERS: u64 = 1 << 40;
 
-/// A tensor that an architecture needs.
+/// A tensor that a decoder needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expected {
     /// Name in the checkpoint.
@@ -16,12 +22,12 @@ pub struct Expected {
 }
 
 /// Two names for one tensor: a checkpoint may store `copy` beside `original` if it is the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tied {
     /// The name that may be absent.
-    pub copy: &'static str,
+    pub copy: String,
     /// The name that is used.
-    pub original: &'static str,
+    pub original: String,
 }
 
 /// Number of weights in a table of tensors.
@@ -48,13 +54,14 @@ pub fn parameters(table: &[Expected]) -> Result<u64, Fault> {
 ///
 /// Stored rotary frequencies are ignored: they follow from the configuration. A stored copy of a tied tensor passes here
 /// if its shape is right; [`check_tied`] compares its content.
-pub fn compare(architecture: &dyn Architecture, checkpoint: &Checkpoint, faults: &mut Vec<Fault>) {
-    let mut table: BTreeMap<String, Vec<usize>> = architecture.tensors().into_iter().map(|tensor| (tensor.name, tensor.shape)).collect();
+/// What serves something else than text is left out, with a warning that says how much it is.
+pub fn compare(decoder: &Decoder, checkpoint: &Checkpoint, faults: &mut Vec<Fault>, warnings: &mut Vec<Warning>) {
+    let mut table: BTreeMap<String, Vec<usize>> = decoder.tensors().into_iter().map(|tensor| (tensor.name, tensor.shape)).collect();
     let needed: Vec<String> = table.keys().cloned().collect();
-    if let Some(tied) = architecture.tied()
-        && let Some(shape) = table.get(tied.original).cloned()
+    if let Some(tied) = decoder.tied_pair()
+        && let Some(shape) = table.get(&tied.original).cloned()
     {
-        table.insert(tied.copy.to_owned(), shape);
+        table.insert(tied.copy, shape);
     }
     for (name, expected) in &table {
         match checkpoint.tensor(name) {
@@ -67,19 +74,28 @@ pub fn compare(architecture: &dyn Architecture, checkpoint: &Checkpoint, faults:
             _ => {}
         }
     }
-    let layers = architecture.summary().layers;
-    for found in checkpoint.tensors() {
-        if !table.contains_key(&found.name) && !is_derived(&found.name) {
-            faults.push(Fault::SurplusTensor { tensor: found.name.clone(), found: found.shape.clone(), detail: surplus_reason(&found.name, layers) });
+    let mut left_out: BTreeMap<&str, (usize, u64)> = BTreeMap::new();
+    for found in checkpoint.tensors().filter(|found| !table.contains_key(&found.name) && !is_derived(&found.name)) {
+        if let Some(start) = decoder.left_out.iter().find(|start| found.name.starts_with(**start)) {
+            let (count, bytes) = left_out.entry(start).or_default();
+            *count += 1;
+            *bytes += found.len;
+        } else {
+            let detail = surplus_reason(decoder, &found.name);
+            faults.push(Fault::SurplusTensor { tensor: found.name.clone(), found: found.shape.clone(), detail });
         }
+    }
+    for (start, (count, bytes)) in left_out {
+        let detail = format!("{count} tensors {start}* ({bytes} bytes) serve images and are left out: the model answers texts only");
+        warnings.push(Warning { file: CONFIG.to_owned(), detail });
     }
 }
 
 /// A stored copy of a tied tensor must equal it in dtype, shape and bytes.
-pub fn check_tied(tied: Option<Tied>, digests: &[TensorDigest]) -> Option<Fault> {
+pub(super) fn check_tied(tied: Option<Tied>, digests: &[TensorDigest]) -> Option<Fault> {
     let tied = tied?;
     let hash = |name: &str| digests.iter().find(|d| d.name == name).map(|d| d.hash);
-    (hash(tied.copy)? != hash(tied.original)?).then(|| Fault::NotTied { head: tied.copy.to_owned(), embed: tied.original.to_owned() })
+    (hash(&tied.copy)? != hash(&tied.original)?).then_some(Fault::NotTied { head: tied.copy, embed: tied.original })
 }
 
 /// Buffers that old versions of transformers stored although they follow from the configuration.
@@ -87,11 +103,12 @@ fn is_derived(name: &str) -> bool {
     name.ends_with(".rotary_emb.inv_freq")
 }
 
-fn surplus_reason(name: &str, layers: usize) -> String {
-    let layer = name.strip_prefix("model.layers.").and_then(|rest| rest.split_once('.')).and_then(|(number, _)| number.parse::<usize>().ok());
+fn surplus_reason(decoder: &Decoder, name: &str) -> String {
+    let layers = decoder.sizes.blocks;
+    let layer = name.split_once("layers.").and_then(|(_, rest)| rest.split_once('.')).and_then(|(number, _)| number.parse::<usize>().ok());
     match layer {
         Some(layer) if layer >= layers => format!("{CONFIG} says num_hidden_layers = {layers}"),
-        Some(_) if name.ends_with(".bias") => format!("{CONFIG} asks for no bias here (attention_bias, mlp_bias)"),
+        Some(_) if name.ends_with(".bias") => format!("{CONFIG} asks for no bias here (attention_bias, mlp_bias, use_qkv_bias)"),
         _ => format!("nothing in {CONFIG} asks for it"),
     }
 }

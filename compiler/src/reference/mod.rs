@@ -185,6 +185,7 @@ impl Reference {
             Op::Embed => ops::embed(tokens, matrix(0), &self.device),
             Op::Linear => ops::linear(x(0), matrix(0), (node.weights.len() > 1).then(|| vector(1))),
             Op::RmsNorm(a) => ops::rms_norm(x(0), vector(0), a),
+            Op::LayerNorm { eps } => ops::layer_norm(x(0), vector(0), (node.weights.len() > 1).then(|| vector(1)), *eps),
             Op::Rope(a) => rope::rope(x(0), a),
             Op::KvAppend(_) => ops::rounded(x(0), self.graph.values[node.output].ty.dtype),
             Op::Attention(a) => attention::attention(x(0), x(1), x(2), a),

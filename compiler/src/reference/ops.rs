@@ -25,8 +25,20 @@ pub(super) fn rms_norm(x: Tensor<2>, weight: Tensor<1>, attrs: &NormAttrs) -> Te
     let heads = attrs.heads as usize;
     let x = x.reshape([rows, heads, k / heads]);
     let mean = (x.clone() * x.clone()).mean_dim(2);
+    let weight = if attrs.unit_offset { weight + 1.0 } else { weight };
     let normed = x / (mean + attrs.eps).sqrt() * weight.unsqueeze();
     normed.reshape([rows, k])
+}
+
+/// Norm of a row by its mean and variance; `weight` and `bias` `[K]`.
+pub(super) fn layer_norm(x: Tensor<2>, weight: Tensor<1>, bias: Option<Tensor<1>>, eps: f32) -> Tensor<2> {
+    let centred = x.clone() - x.mean_dim(1);
+    let variance = (centred.clone() * centred.clone()).mean_dim(1);
+    let normed = centred / (variance + eps).sqrt() * weight.unsqueeze();
+    match bias {
+        Some(bias) => normed + bias.unsqueeze(),
+        None => normed,
+    }
 }
 
 /// What a KV slot of format `dtype` keeps of `x`.

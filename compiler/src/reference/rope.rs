@@ -12,7 +12,8 @@ pub(super) fn rope(x: Tensor<2>, attrs: &RopeAttrs) -> Tensor<2> {
     let (heads, dim, rotary) = (attrs.heads as usize, attrs.head_dim as usize, attrs.rotary_dim as usize);
     let half = rotary / 2;
     let angles = angles(rows, attrs, &x.device());
-    let (cos, sin) = (angles.clone().cos(), angles.sin());
+    let magnitude = attrs.scaling.magnitude();
+    let (cos, sin) = (angles.clone().cos() * magnitude, angles.sin() * magnitude);
     let x = x.reshape([rows, heads, dim]);
     let (a, b) = (x.clone().narrow(2, 0, half), x.clone().narrow(2, half, half));
     let mut parts = vec![a.clone() * cos.clone() - b.clone() * sin.clone(), b * cos + a * sin];
@@ -36,6 +37,7 @@ fn frequencies(attrs: &RopeAttrs) -> Vec<f32> {
     let base = (0..attrs.rotary_dim).step_by(2).map(|i| 1.0 / attrs.theta.powf(i as f32 / attrs.rotary_dim as f32));
     match attrs.scaling {
         RopeScaling::Default => base.collect(),
+        RopeScaling::PerPair { ref divisors, .. } => base.zip(divisors).map(|(f, divisor)| f / divisor).collect(),
         RopeScaling::Linear { factor } => base.map(|f| f / factor).collect(),
         RopeScaling::Llama3 { factor, low, high, original } => base
             .map(|f| {

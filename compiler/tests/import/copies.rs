@@ -14,7 +14,7 @@ pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(name)
 }
 
-/// A copy of a fixture's `config.json` and `model.safetensors` in a folder that is removed at the end.
+/// A copy of a fixture's checkpoint in a folder that is removed at the end.
 pub struct Copy {
     folder: TempDir,
 }
@@ -23,8 +23,11 @@ impl Copy {
     /// Copies the fixture called `name`.
     pub fn of(name: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        for file in ["config.json", "model.safetensors"] {
-            fs::copy(fixture(name).join(file), folder.path().join(file)).expect("a fixture copies");
+        for entry in fs::read_dir(fixture(name)).expect("a fixture is a folder") {
+            let file = entry.expect("a readable folder").file_name();
+            if file != "expected.safetensors" {
+                fs::copy(fixture(name).join(&file), folder.path().join(&file)).expect("a fixture copies");
+            }
         }
         Self { folder }
     }
@@ -43,6 +46,21 @@ impl Copy {
 
     pub fn remove(&self, file: &str) {
         fs::remove_file(self.path(file)).expect("the file is there");
+    }
+
+    /// Changes one value of `config.json`; null removes it. A key with a dot is one in an object.
+    pub fn set(&self, key: &str, value: Value) {
+        self.config(|map| {
+            let (map, key) = match key.split_once('.') {
+                Some((outer, key)) => (map.get_mut(outer).and_then(Value::as_object_mut).expect("an object"), key),
+                None => (map, key),
+            };
+            if value.is_null() {
+                map.remove(key)
+            } else {
+                map.insert(key.to_owned(), value)
+            };
+        });
     }
 
     /// Changes `config.json`.

@@ -2,7 +2,7 @@
 
 use super::copies::{Copy, Tensor, check_graph, fixture};
 use serde_json::json;
-use slmc::import::{Checkpoint, FAMILIES, ImportOptions, import};
+use slmc::import::{Checkpoint, ImportOptions, describe, import};
 use slmc_ir::graph::{DType, Op, RopeScaling, SegmentKind, WeightSource, weight::WeightProvider};
 use std::{
     path::Path,
@@ -44,7 +44,7 @@ fn both_configuration_styles_are_read() {
     let untied = import(&fixture("llama-untied"), &ImportOptions::default()).unwrap();
     assert_eq!(untied.graph.weights.len(), 1 + 3 * 9 + 2);
     let rope = |model: &slmc::import::Imported| {
-        model.graph.nodes.iter().find_map(|(_, n)| if let Op::Rope(attrs) = n.op { Some(attrs) } else { None }).unwrap()
+        model.graph.nodes.iter().find_map(|(_, n)| if let Op::Rope(attrs) = &n.op { Some(attrs.clone()) } else { None }).unwrap()
     };
     assert_eq!((rope(&untied).theta, rope(&untied).scaling, rope(&untied).heads), (10_000.0, RopeScaling::Default, 6));
     let llama3 = import(&fixture("llama3-rope"), &ImportOptions::default()).unwrap();
@@ -128,7 +128,7 @@ fn rows_are_read_in_every_format() {
         let row = want.len() / tensor.shape[0];
         model.checkpoint.read_rows_f32(&tensor.name, 1..3, &mut got).unwrap();
         assert_eq!(got, want[row..3 * row]);
-        let (_, weight) = model.graph.weights.iter().find(|(_, w)| w.source == WeightSource::Tensor { name: tensor.name.clone() }).unwrap();
+        let (_, weight) = model.graph.weights.iter().find(|(_, w)| w.source == WeightSource::tensor(tensor.name.clone())).unwrap();
         let rows = if tensor.shape.len() == 1 { 1 } else { tensor.shape[0] as u32 };
         assert_eq!(model.checkpoint.rows(weight, 0..rows).unwrap(), want);
         assert!(model.checkpoint.rows(weight, 0..rows + 1).is_err());
@@ -150,7 +150,7 @@ fn reads_outside_a_tensor_are_errors() {
 #[test]
 fn hashes_tell_content_dtype_and_shape_and_nothing_else() {
     let copy = Copy::of("llama-tied");
-    let hashes = |copy: &Copy| Checkpoint::open(copy.dir()).unwrap().scan(&|_| {}).unwrap();
+    let hashes = |copy: &Copy| Checkpoint::open(copy.dir()).unwrap().scan(&[], &|_| {}).unwrap();
     let before = hashes(&copy);
     copy.edit(|tensors| tensors.reverse());
     assert_eq!(hashes(&copy), before, "the order of the file does not matter");
@@ -187,8 +187,8 @@ fn configurations_of_published_models_are_accepted() {
         "high_freq_factor": 4.0, "low_freq_factor": 1.0, "original_max_position_embeddings": 8192, "rope_type": "llama3"}, "rope_theta": 500000.0,
         "tie_word_embeddings": true, "torch_dtype": "bfloat16", "transformers_version": "4.45.0.dev0", "use_cache": true, "vocab_size": 128256});
     for (config, head_dim, parameters) in [(tinyllama, 64, 1_100_048_384u64), (smollm2, 64, 134_515_008), (llama32, 64, 1_235_814_400)] {
-        let (architecture, warnings) = (FAMILIES[0].describe)(config.as_object().unwrap(), None).unwrap();
-        assert_eq!((architecture.summary().head_dim, architecture.summary().parameters), (head_dim, parameters));
+        let (decoder, warnings) = describe(config.as_object().unwrap(), None).unwrap();
+        assert_eq!((decoder.summary().head_dim, decoder.summary().parameters), (head_dim, parameters));
         assert!(warnings.is_empty(), "{warnings:?}");
     }
 }

@@ -2,8 +2,13 @@
 
 mod config_faults;
 mod copies;
+mod equivalents;
+mod family_faults;
 mod file_faults;
+#[path = "../fixture/mod.rs"]
+mod fixture;
 mod graphs;
 mod header_faults;
+mod interpreted;
 mod mutations;
 mod tensor_faults;

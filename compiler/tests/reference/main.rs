@@ -2,6 +2,10 @@
 
 mod expected;
 mod faults;
+#[path = "../fixture/mod.rs"]
 mod fixture;
 mod formats;
+mod odd;
 mod ops;
+#[path = "../../../tests/src/random_model.rs"]
+mod random_model;

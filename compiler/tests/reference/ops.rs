@@ -43,7 +43,7 @@ impl Build {
             .iter()
             .map(|(dtype, shape)| {
                 let name = format!("w{}", self.0.weights.len());
-                let source = WeightSource::Tensor { name: name.clone() };
+                let source = WeightSource::tensor(name.clone());
                 self.0.weights.push(Weight { name, ty: TensorType::fixed(*dtype, shape), source, hash: None })
             })
             .collect();
@@ -85,14 +85,16 @@ fn every_elementwise_op_and_norm() {
         Op::GeluTanh,
         Op::Scale { factor: -1.75 },
         Op::Softcap { cap: 0.4 },
-        Op::RmsNorm(NormAttrs { eps: 1e-5, heads: 1 }),
-        Op::RmsNorm(NormAttrs { eps: 0.5, heads: 4 }),
+        Op::RmsNorm(NormAttrs { eps: 1e-5, heads: 1, unit_offset: false }),
+        Op::RmsNorm(NormAttrs { eps: 0.5, heads: 4, unit_offset: true }),
+        Op::LayerNorm { eps: 1e-5 },
     ];
     for op in ops {
         let mut b = Build::new();
         let x = b.embed(64, DType::F32);
         let weights: &[(DType, &[u32])] = match &op {
             Op::RmsNorm(a) => &[(DType::F16, if a.heads == 1 { &[64] } else { &[16] })],
+            Op::LayerNorm { .. } => &[(DType::F32, &[64]), (DType::Bf16, &[64])],
             _ => &[],
         };
         let y = b.node(SegmentKind::Body, op, &[x], weights);
@@ -104,7 +106,8 @@ fn every_elementwise_op_and_norm() {
 #[test]
 fn rope_of_a_part_of_each_head_with_every_scaling() {
     let llama3 = RopeScaling::Llama3 { factor: 4.0, low: 1.0, high: 3.0, original: 16 };
-    for (rotary_dim, scaling) in [(16, RopeScaling::Default), (8, RopeScaling::Linear { factor: 3.0 }), (12, llama3)] {
+    let per_pair = RopeScaling::PerPair { magnitude: 1.25, divisors: vec![1.5, 3.0] };
+    for (rotary_dim, scaling) in [(16, RopeScaling::Default), (8, RopeScaling::Linear { factor: 3.0 }), (12, llama3), (4, per_pair)] {
         let mut b = Build::new();
         let x = b.embed(64, DType::F32);
         let attrs = RopeAttrs { heads: 4, head_dim: 16, rotary_dim, theta: 100.0, scaling };

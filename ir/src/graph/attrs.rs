@@ -1,7 +1,7 @@
 //! Attributes of ops as text, both ways: `{eps = 0x1.4f8b58p-17, heads = 1}`.
 //!
 //! The names are those of [`OPS`](super::op::OPS). They are printed in its order and read in any; optional ones (`window`,
-//! `softcap` of `attention`) are left out when they are `None`.
+//! `softcap` of `attention`, `unit_offset` of `rms_norm`) are left out when they are off.
 
 use super::op::{AttentionAttrs, KvAppendAttrs, KvPart, NormAttrs, Op, RopeAttrs, RopeScaling};
 use crate::diag::{ParseError, ParseErrorKind, Span};
@@ -13,7 +13,8 @@ pub(super) fn write_attrs(f: &mut fmt::Formatter<'_>, op: &Op) -> fmt::Result {
     let entry = |value: &dyn fmt::Display| value.to_string();
     let values: Vec<Option<String>> = match op {
         Op::Embed | Op::Linear | Op::Silu | Op::GeluTanh | Op::Mul | Op::Add | Op::QuantizeAct => return Ok(()),
-        Op::RmsNorm(a) => vec![Some(entry(&HexFloat(a.eps))), Some(entry(&a.heads))],
+        Op::RmsNorm(a) => vec![Some(entry(&HexFloat(a.eps))), Some(entry(&a.heads)), a.unit_offset.then(|| entry(&"yes"))],
+        Op::LayerNorm { eps } => vec![Some(entry(&HexFloat(*eps)))],
         Op::Rope(a) => vec![
             Some(entry(&a.heads)),
             Some(entry(&a.head_dim)),
@@ -56,6 +57,13 @@ impl fmt::Display for RopeScaling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             RopeScaling::Default => f.write_str("default"),
+            RopeScaling::PerPair { magnitude, ref divisors } => {
+                write!(f, "per_pair(magnitude = {}, divisors = [", HexFloat(magnitude))?;
+                for (i, &divisor) in divisors.iter().enumerate() {
+                    write!(f, "{}{}", if i > 0 { ", " } else { "" }, HexFloat(divisor))?;
+                }
+                f.write_str("])")
+            }
             RopeScaling::Linear { factor } => write!(f, "linear(factor = {})", HexFloat(factor)),
             RopeScaling::Llama3 { factor, low, high, original } => {
                 let (factor, low, high) = (HexFloat(factor), HexFloat(low), HexFloat(high));
@@ -162,7 +170,12 @@ pub(super) fn read_op(name: &str, attrs: &mut Attrs<'_, '_>) -> Result<Option<Op
     Ok(Some(match name {
         "embed" => Op::Embed,
         "linear" => Op::Linear,
-        "rms_norm" => Op::RmsNorm(NormAttrs { eps: attrs.required("eps", Cursor::f32)?, heads: attrs.required("heads", Cursor::u32)? }),
+        "rms_norm" => Op::RmsNorm(NormAttrs {
+            eps: attrs.required("eps", Cursor::f32)?,
+            heads: attrs.required("heads", Cursor::u32)?,
+            unit_offset: attrs.optional("unit_offset", |cursor| cursor.expect_word("yes"))?.is_some(),
+        }),
+        "layer_norm" => Op::LayerNorm { eps: attrs.required("eps", Cursor::f32)? },
         "rope" => Op::Rope(RopeAttrs {
             heads: attrs.required("heads", Cursor::u32)?,
             head_dim: attrs.required("head_dim", Cursor::u32)?,
@@ -202,10 +215,10 @@ pub(crate) fn read_part(cursor: &mut Cursor<'_>) -> Result<KvPart, ParseError> {
     Ok(part)
 }
 
-/// Takes `default`, `linear(…)` or `llama3(…)`.
+/// Takes `default`, `linear(…)`, `llama3(…)` or `per_pair(…)`.
 pub(crate) fn read_scaling(cursor: &mut Cursor<'_>) -> Result<RopeScaling, ParseError> {
-    let expected = "`default`, `linear(…)` or `llama3(…)`";
-    let Some(kind) = ["default", "linear", "llama3"].into_iter().find(|k| cursor.at_word(k)) else {
+    let expected = "`default`, `linear(…)`, `llama3(…)` or `per_pair(…)`";
+    let Some(kind) = ["default", "linear", "llama3", "per_pair"].into_iter().find(|k| cursor.at_word(k)) else {
         return Err(cursor.unexpected(expected));
     };
     cursor.expect_word(kind)?;
@@ -213,6 +226,13 @@ pub(crate) fn read_scaling(cursor: &mut Cursor<'_>) -> Result<RopeScaling, Parse
         return Ok(RopeScaling::Default);
     }
     cursor.expect("(")?;
+    if kind == "per_pair" {
+        let magnitude = named(cursor, "magnitude", Cursor::f32)?;
+        cursor.expect(",")?;
+        let divisors = named(cursor, "divisors", read_list)?;
+        cursor.expect(")")?;
+        return Ok(RopeScaling::PerPair { magnitude, divisors });
+    }
     let factor = named(cursor, "factor", Cursor::f32)?;
     let scaling = if kind == "linear" {
         RopeScaling::Linear { factor }
@@ -227,6 +247,19 @@ pub(crate) fn read_scaling(cursor: &mut Cursor<'_>) -> Result<RopeScaling, Parse
     };
     cursor.expect(")")?;
     Ok(scaling)
+}
+
+/// Takes `[1.0, 2.0, …]`.
+fn read_list(cursor: &mut Cursor<'_>) -> Result<Vec<f32>, ParseError> {
+    let mut list = Vec::new();
+    cursor.expect("[")?;
+    while !cursor.eat("]") {
+        list.push(cursor.f32()?);
+        if !cursor.at("]") {
+            cursor.expect(",")?;
+        }
+    }
+    Ok(list)
 }
 
 fn named<'a, T>(cursor: &mut Cursor<'a>, name: &str, read: impl FnOnce(&mut Cursor<'a>) -> Result<T, ParseError>) -> Result<T, ParseError> {

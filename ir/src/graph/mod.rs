@@ -96,16 +96,18 @@ pub struct Group {
 pub enum GroupKind {
     /// `embed`, then optionally `scale`, `rms_norm`, `quantize_act`.
     Embed,
-    /// The `linear`s of q, k and v of one layer with the `rope`s and `kv_append`s that follow.
+    /// The `linear`s of q, k and v of one layer with the norms per head, `rope`s and `kv_append`s that follow.
     Qkv,
     /// `attention`, then optionally `quantize_act`.
     Attention,
-    /// A `linear`, then optionally `add` (residual), `rms_norm`, `quantize_act`.
+    /// A `linear` and `add` (residual), then optionally `rms_norm`, `quantize_act`.
     LinearResidual,
     /// The gate and up `linear`s, the activation, `mul`, then optionally `quantize_act`.
     GatedLinear,
-    /// A `linear` alone.
+    /// A `linear`, then optionally `softcap`.
     Linear,
+    /// `rms_norm` or `layer_norm` of whole rows, or `rms_norm` and `add` (residual) before it; then optionally `quantize_act`.
+    Norm,
     /// Any other single node.
     Single,
 }

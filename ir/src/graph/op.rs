@@ -14,6 +14,12 @@ pub enum Op {
     /// `rms_norm x, w` → f32[T, K]: `x / sqrt(mean(x²) + eps) · w` over each of `heads` equal parts of the row; w [K / heads].
     /// Zhang & Sennrich, arXiv 1910.07467.
     RmsNorm(NormAttrs),
+    /// `layer_norm x, w (, b)` → f32[T, K]: `(x − mean(x)) / sqrt(var(x) + eps) · w + b` over the row, with the variance of the
+    /// row itself (divided by K); w and b [K]. Ba, Kiros & Hinton, arXiv 1607.06450.
+    LayerNorm {
+        /// Added to the variance.
+        eps: f32,
+    },
     /// `rope x` → f32[T, K]: rotary position embedding of token P + t, halves style (Su et al., arXiv 2104.09864, in the
     /// layout of Hugging Face: dim i pairs with i + rotary_dim / 2).
     Rope(RopeAttrs),
@@ -46,17 +52,19 @@ pub enum Op {
     QuantizeAct,
 }
 
-/// Attributes of a norm.
+/// Attributes of `rms_norm`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NormAttrs {
     /// Added to the mean square.
     pub eps: f32,
     /// Parts of the row that are normed on their own; 1 norms the whole row.
     pub heads: u32,
+    /// The factor is `1 + w`, as in Gemma.
+    pub unit_offset: bool,
 }
 
 /// Attributes of `rope`.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RopeAttrs {
     /// Heads in a row.
     pub heads: u32,
@@ -71,7 +79,7 @@ pub struct RopeAttrs {
 }
 
 /// Frequency scaling of `rope`.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum RopeScaling {
     /// None.
     Default,
@@ -90,6 +98,13 @@ pub enum RopeScaling {
         high: f32,
         /// Context the model was first trained with.
         original: u32,
+    },
+    /// LongRoPE: every frequency has its own divisor. Ding et al., arXiv 2402.13753.
+    PerPair {
+        /// Factor on cosines and sines.
+        magnitude: f32,
+        /// Divisor of each of the `rotary_dim / 2` frequencies.
+        divisors: Vec<f32>,
     },
 }
 
@@ -147,7 +162,14 @@ pub struct OpInfo {
 pub static OPS: &[OpInfo] = &[
     OpInfo { name: "embed", inputs: 1, weights: (1, 1), attrs: &[], summary: "rows of a table by token id" },
     OpInfo { name: "linear", inputs: 1, weights: (1, 2), attrs: &[], summary: "x · wᵀ (+ bias), w [N, K]" },
-    OpInfo { name: "rms_norm", inputs: 1, weights: (1, 1), attrs: &["eps", "heads"], summary: "root-mean-square norm, per row or per head" },
+    OpInfo {
+        name: "rms_norm",
+        inputs: 1,
+        weights: (1, 1),
+        attrs: &["eps", "heads", "unit_offset"],
+        summary: "root-mean-square norm, per row or per head",
+    },
+    OpInfo { name: "layer_norm", inputs: 1, weights: (1, 2), attrs: &["eps"], summary: "norm by mean and variance of the row" },
     OpInfo {
         name: "rope",
         inputs: 1,
@@ -179,16 +201,17 @@ impl Op {
             Op::Embed => 0,
             Op::Linear => 1,
             Op::RmsNorm(_) => 2,
-            Op::Rope(_) => 3,
-            Op::KvAppend(_) => 4,
-            Op::Attention(_) => 5,
-            Op::Silu => 6,
-            Op::GeluTanh => 7,
-            Op::Mul => 8,
-            Op::Add => 9,
-            Op::Scale { .. } => 10,
-            Op::Softcap { .. } => 11,
-            Op::QuantizeAct => 12,
+            Op::LayerNorm { .. } => 3,
+            Op::Rope(_) => 4,
+            Op::KvAppend(_) => 5,
+            Op::Attention(_) => 6,
+            Op::Silu => 7,
+            Op::GeluTanh => 8,
+            Op::Mul => 9,
+            Op::Add => 10,
+            Op::Scale { .. } => 11,
+            Op::Softcap { .. } => 12,
+            Op::QuantizeAct => 13,
         };
         &OPS[index]
     }
@@ -202,27 +225,36 @@ impl RopeAttrs {
             .map(|i| {
                 let exponent = (2 * i) as f32 / self.rotary_dim as f32;
                 let f = (1.0 / f64::from(self.theta).powf(f64::from(exponent))) as f32;
-                self.scaling.apply(f)
+                self.scaling.apply(i as usize, f)
             })
             .collect()
     }
     /// `(cos, sin)` of every pair for position `p`: `rotary_dim / 2` of them.
     pub fn rotation(&self, p: u32) -> Vec<(f32, f32)> {
+        let magnitude = f64::from(self.scaling.magnitude());
         self.inverse_frequencies()
             .into_iter()
             .map(|f| {
                 let angle = f64::from(p as f32 * f);
-                (angle.cos() as f32, angle.sin() as f32)
+                ((angle.cos() * magnitude) as f32, (angle.sin() * magnitude) as f32)
             })
             .collect()
     }
 }
 
 impl RopeScaling {
-    /// Scales one inverse frequency.
-    pub fn apply(&self, f: f32) -> f32 {
+    /// Factor on cosines and sines.
+    pub fn magnitude(&self) -> f32 {
+        match self {
+            RopeScaling::PerPair { magnitude, .. } => *magnitude,
+            RopeScaling::Default | RopeScaling::Linear { .. } | RopeScaling::Llama3 { .. } => 1.0,
+        }
+    }
+    /// Scales the inverse frequency of a pair.
+    pub fn apply(&self, pair: usize, f: f32) -> f32 {
         match *self {
             RopeScaling::Default => f,
+            RopeScaling::PerPair { ref divisors, .. } => f / divisors.get(pair).copied().unwrap_or(1.0),
             RopeScaling::Linear { factor } => f / factor,
             RopeScaling::Llama3 { factor, low, high, original } => {
                 let wave = 2.0 * std::f32::consts::PI / f;

@@ -78,7 +78,15 @@ impl Parser<'_> {
         let name = self.cursor.string()?;
         let ty = self.tensor_type()?;
         self.cursor.expect_word("tensor")?;
-        let source = WeightSource::Tensor { name: self.cursor.string()? };
+        let name_of_tensor = self.cursor.string()?;
+        let rows = if self.cursor.eat_word("rows") {
+            let start = self.cursor.u32()?;
+            self.cursor.expect("..")?;
+            Some(start..self.cursor.u32()?)
+        } else {
+            None
+        };
+        let source = WeightSource::Tensor { name: name_of_tensor, rows };
         let hash = if self.cursor.eat_word("hash") { Some(self.cursor.hex_bytes()?) } else { None };
         let id = self.graph.weights.push(Weight { name, ty, source, hash });
         match self.weights.insert(number, id) {
@@ -266,13 +274,14 @@ impl Parser<'_> {
 
 impl GroupKind {
     /// All kinds.
-    pub const ALL: [GroupKind; 7] = [
+    pub const ALL: [GroupKind; 8] = [
         GroupKind::Embed,
         GroupKind::Qkv,
         GroupKind::Attention,
         GroupKind::LinearResidual,
         GroupKind::GatedLinear,
         GroupKind::Linear,
+        GroupKind::Norm,
         GroupKind::Single,
     ];
 
@@ -285,6 +294,7 @@ impl GroupKind {
             GroupKind::LinearResidual => "linear_residual",
             GroupKind::GatedLinear => "gated_linear",
             GroupKind::Linear => "linear",
+            GroupKind::Norm => "norm",
             GroupKind::Single => "single",
         }
     }

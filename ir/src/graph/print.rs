@@ -28,7 +28,12 @@ impl fmt::Display for Graph {
 fn write_weight(f: &mut fmt::Formatter<'_>, id: WeightId, weight: &Weight) -> fmt::Result {
     write!(f, "  {id} = weight {} {}", quote(&weight.name), weight.ty)?;
     match &weight.source {
-        WeightSource::Tensor { name } => write!(f, " tensor {}", quote(name))?,
+        WeightSource::Tensor { name, rows } => {
+            write!(f, " tensor {}", quote(name))?;
+            if let Some(rows) = rows {
+                write!(f, " rows {}..{}", rows.start, rows.end)?;
+            }
+        }
     }
     if let Some(hash) = &weight.hash {
         f.write_str(" hash 0x")?;

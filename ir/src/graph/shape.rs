@@ -41,6 +41,14 @@ pub fn infer(op: &Op, inputs: &[&TensorType], weights: &[&TensorType]) -> Result
             vector("weight", weights[0], k / a.heads)?;
             Ok(inputs[0].clone())
         }
+        Op::LayerNorm { .. } => {
+            let k = rows("x", inputs[0], &[DType::F32])?;
+            vector("weight", weights[0], k)?;
+            if let Some(bias) = weights.get(1) {
+                vector("bias", bias, k)?;
+            }
+            Ok(inputs[0].clone())
+        }
         Op::Rope(a) => {
             let k = rows("x", inputs[0], &[DType::F32])?;
             heads("x", k, a.heads, "heads", a.head_dim)?;

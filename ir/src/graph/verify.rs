@@ -11,14 +11,14 @@
 //! | `result-type` | the result type is the inferred one; a `kv_append` may store f16 |
 //! | `attribute` | eps finite and ≥ 0; counts ≥ 1; rotary_dim even and ≤ head_dim; kv_heads divides heads; factors, caps and bases finite and > 0 ([`check_attributes`]) |
 //! | `kv-slot` | slots are in range, in the body, written once per part; `attention` reads k and v of one slot |
-//! | `weight` | 1 or 2 constant dims ≥ 1; a quantized weight has 2 and its group divides K; no u32, no a8g32 |
+//! | `weight` | 1 or 2 constant dims ≥ 1; a quantized weight has 2 and its group divides K; no u32, no a8g32; rows of a tensor are as many as the first dim |
 //! | `bounds` | 1 ≤ chunk ≤ ctx |
 //! | `interface` | the body takes `u32[T]` or `f32[T,K]`; a head takes the body's one output and gives `f32[T,V]` |
 //! | `group` | groups are absent, or a partition of the order into runs of at least one node |
 
 use super::op::{KvPart, Op, RopeScaling};
 use super::shape::{check_arity, infer, is_kv_dtype};
-use super::{DType, Def, Dim, Graph, Node, NodeId, Segment, SegmentKind, TensorType, ValueId};
+use super::{DType, Def, Dim, Graph, Node, NodeId, Segment, SegmentKind, TensorType, ValueId, WeightSource};
 use crate::arena::Id;
 use crate::diag::{Verified, VerifyError};
 use std::collections::BTreeMap;
@@ -57,6 +57,7 @@ pub fn check_attributes(op: &Op) -> Vec<String> {
             check(a.eps.is_finite() && a.eps >= 0.0, format!("eps = {}, expected a finite number ≥ 0", a.eps));
             check(a.heads >= 1, "heads = 0, expected at least 1".into());
         }
+        Op::LayerNorm { eps } => check(eps.is_finite() && *eps >= 0.0, format!("eps = {eps}, expected a finite number ≥ 0")),
         Op::Rope(a) => {
             check(a.heads >= 1, "heads = 0, expected at least 1".into());
             check(a.head_dim >= 1, "head_dim = 0, expected at least 1".into());
@@ -66,6 +67,12 @@ pub fn check_attributes(op: &Op) -> Vec<String> {
             check(positive(a.theta), format!("theta = {}, expected a finite number > 0", a.theta));
             match a.scaling {
                 RopeScaling::Default => {}
+                RopeScaling::PerPair { magnitude, ref divisors } => {
+                    check(positive(magnitude), format!("magnitude = {magnitude}, expected a finite number > 0"));
+                    let pairs = rotary as usize / 2;
+                    check(divisors.len() == pairs, format!("{} divisors, expected rotary_dim / 2 = {pairs}", divisors.len()));
+                    check(divisors.iter().copied().all(positive), "divisors: expected finite numbers > 0".into());
+                }
                 RopeScaling::Linear { factor } => check(positive(factor), format!("factor = {factor}, expected a finite number > 0")),
                 RopeScaling::Llama3 { factor, low, high, original } => {
                     check(positive(factor), format!("factor = {factor}, expected a finite number > 0"));
@@ -127,6 +134,12 @@ impl<'a> Verifier<'a> {
                 self.fault(at, "weight", format!("type is {ty}, expected 1 or 2 constant dims of at least 1"));
                 continue;
             };
+            if let WeightSource::Tensor { rows: Some(rows), .. } = &weight.source
+                && rows.end.checked_sub(rows.start) != shape.first().copied()
+            {
+                let what = format!("rows {}..{} of the tensor, expected {} of them as in {ty}", rows.start, rows.end, shape[0]);
+                self.fault(&at, "weight", what);
+            }
             if matches!(ty.dtype, DType::U32 | DType::A8) {
                 self.fault(at, "weight", format!("type is {ty}, expected a weight format"));
             } else if let Some(group) = ty.dtype.group()

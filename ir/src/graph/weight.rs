@@ -19,11 +19,20 @@ pub struct Weight {
 /// Where a weight's numbers come from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum WeightSource {
-    /// A tensor of the checkpoint, whole.
+    /// A tensor of the checkpoint, or some of its rows.
     Tensor {
         /// Its name there.
         name: String,
+        /// The rows (elements of a 1-D tensor) that are the weight; `None` is all.
+        rows: Option<std::ops::Range<u32>>,
     },
+}
+
+impl WeightSource {
+    /// All of a tensor.
+    pub fn tensor(name: impl Into<String>) -> Self {
+        WeightSource::Tensor { name: name.into(), rows: None }
+    }
 }
 
 /// Gives the interpreter and the packer the source values of weights.

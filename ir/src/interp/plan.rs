@@ -20,6 +20,8 @@ pub struct PlanInterp<'a> {
     arena: Vec<u8>,
     kv: Vec<u8>,
     position: u32,
+    /// Positions below this were written since the cache was last empty.
+    written: u32,
     subgroup: u32,
 }
 
@@ -73,8 +75,8 @@ pub enum PlanError {
         /// The plan's.
         most: u32,
     },
-    /// A position to rewind to that lies ahead.
-    #[error("cannot rewind to position {to}: the session is at {position}")]
+    /// A position to rewind to that lies ahead, or whose window was overwritten.
+    #[error("cannot rewind to position {to}: the session is at {position}, or its windowed caches no longer hold what is seen from there")]
     Rewind {
         /// As asked.
         to: u32,
@@ -127,7 +129,7 @@ impl<'a> PlanInterp<'a> {
             Some(v)
         };
         match (filled(plan.arena_bytes, 0xff), filled(plan.kv_bytes, 0)) {
-            (Some(arena), Some(kv)) => Ok(Self { plan, kernels: compiled, weights, arena, kv, position: 0, subgroup: SUBGROUP_LANES }),
+            (Some(arena), Some(kv)) => Ok(Self { plan, kernels: compiled, weights, arena, kv, position: 0, written: 0, subgroup: SUBGROUP_LANES }),
             _ => Err(PlanError::Memory { arena: plan.arena_bytes, kv: plan.kv_bytes }),
         }
     }
@@ -146,14 +148,19 @@ impl<'a> PlanInterp<'a> {
     /// Goes back to an empty cache.
     pub fn reset(&mut self) {
         self.position = 0;
+        self.written = 0;
     }
 
     /// Forgets the tokens from `position` on.
     pub fn rewind(&mut self, position: u32) -> Result<(), PlanError> {
-        if position > self.position {
+        let kept = || self.plan.kv.iter().filter_map(|kv| kv.ring).all(|ring| ring.keeps(position, self.written));
+        if position > self.position || position != self.position && !kept() {
             return Err(PlanError::Rewind { to: position, position: self.position });
         }
         self.position = position;
+        if position == 0 {
+            self.written = 0;
+        }
         Ok(())
     }
 
@@ -208,7 +215,9 @@ impl<'a> PlanInterp<'a> {
         for (slot, id) in bytes.zip(tokens) {
             slot.copy_from_slice(&id.to_le_bytes());
         }
-        self.run(list, dispatches, Step { t: tokens.len() as u32, p: self.position, row: 0 })
+        let t = tokens.len() as u32;
+        self.written = self.written.max(self.position + t);
+        self.run(list, dispatches, Step { t, p: self.position, row: 0 })
     }
 
     /// Logits of `count` rows from `first` on, of a body step of `rows`.

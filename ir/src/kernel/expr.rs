@@ -34,7 +34,8 @@ pub enum Expr {
     Unary(UnaryOp, Operand),
     /// Two operands of the result's type.
     Binary(BinaryOp, Operand, Operand),
-    /// `a · b + c` rounded once; floats.
+    /// `a · b + c` rounded once; floats. A device without such an instruction rounds the product too: what a kernel means must
+    /// not hang on the last bit.
     Fma(Operand, Operand, Operand),
     /// Comparison of two operands of one type → `bool` lanes.
     Cmp(CmpOp, Operand, Operand),

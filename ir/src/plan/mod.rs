@@ -109,6 +109,26 @@ pub struct KvBuffer {
     pub bytes: u64,
     /// Bytes that one position takes.
     pub bytes_per_position: u32,
+    /// How it reuses places, where it holds fewer positions than the context.
+    pub ring: Option<Ring>,
+}
+
+/// A cache half of a layer that looks back a window only: position p lies in place p mod `positions`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ring {
+    /// Places; at least `window + chunk − 1`, so that no token of a step overwrites what an earlier one of it still sees.
+    pub positions: u32,
+    /// Positions that a token sees, itself included.
+    pub window: u32,
+}
+
+impl Ring {
+    /// Whether a session that has written positions below `written` can go on from `position`: what the window before it holds
+    /// is still there.
+    pub fn keeps(&self, position: u32, written: u32) -> bool {
+        let oldest = written.saturating_sub(self.positions);
+        position == 0 || position.saturating_sub(self.window - 1) >= oldest
+    }
 }
 
 /// One section of `weights.bin`.
@@ -142,11 +162,15 @@ pub enum PackedContent {
         weight: WeightId,
         /// Elements stored.
         len: u32,
+        /// Added to each element of the weight, in f32: the 1 of a norm's unit offset.
+        plus: f32,
     },
     /// Several 1-D weights as f32, gathered: element i is element `elems[i].1` of weight `elems[i].0`; `None` is 0.
     Gather {
         /// The elements.
         elems: Vec<Option<(WeightId, u32)>>,
+        /// Added to each element of a weight, in f32.
+        plus: f32,
     },
     /// `f32[ctx, 2, width]`: per position the cosine of each dim, then its sine with the sign that the dim's product with
     /// its partner has. Pair i lies in dims 2i (cos, −sin) and 2i + 1 (cos, sin); dims that are not rotated have (1, 0).

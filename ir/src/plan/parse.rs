@@ -4,7 +4,7 @@
 //! verifier's business; a kernel's name must be one of the module's.
 
 use super::print::Row;
-use super::{ArenaBuffer, ArenaId, Binding, Dispatch, Extent, KvBuffer, MatrixLayout, Packed, PackedContent, PackedId, Plan};
+use super::{ArenaBuffer, ArenaId, Binding, Dispatch, Extent, KvBuffer, MatrixLayout, Packed, PackedContent, PackedId, Plan, Ring};
 use crate::arena::{Arena, Id};
 use crate::diag::{ParseError, ParseErrorKind};
 use crate::graph::attrs::{read_part, read_scaling};
@@ -150,7 +150,8 @@ impl Parser<'_, '_> {
             let part = read_part(self.cursor)?;
             let (bytes, offset) = self.extent_in_region()?;
             let bytes_per_position = self.after("per")?;
-            kv.push(KvBuffer { slot, part, offset, bytes, bytes_per_position });
+            let ring = if self.cursor.at_word("ring") { Some(Ring { positions: self.after("ring")?, window: self.after("window")? }) } else { None };
+            kv.push(KvBuffer { slot, part, offset, bytes, bytes_per_position, ring });
         }
         Ok((size, kv))
     }
@@ -177,10 +178,10 @@ impl Parser<'_, '_> {
         }
         if self.cursor.eat_word("vector") {
             let weight = self.weight()?;
-            return Ok(PackedContent::Vector { weight, len: self.after("len")? });
+            return Ok(PackedContent::Vector { weight, len: self.after("len")?, plus: self.plus()? });
         }
         if self.cursor.eat_word("gather") {
-            return Ok(PackedContent::Gather { elems: self.rows()? });
+            return Ok(PackedContent::Gather { elems: self.rows()?, plus: self.plus()? });
         }
         if !self.cursor.eat_word("rope") {
             return Err(self.cursor.unexpected("`matrix`, `vector`, `gather` or `rope`"));
@@ -206,6 +207,11 @@ impl Parser<'_, '_> {
             (Ok(lanes), Ok(q8_offset)) => Ok(MatrixLayout { dtype, lanes, q8_offset }),
             _ => Err(self.other(span, format!("lanes {lanes}, q8_offset {offset}; expected at most 65535 and 255"))),
         }
+    }
+
+    /// `plus 0x1p0`, or nothing.
+    fn plus(&mut self) -> Result<f32, ParseError> {
+        if self.cursor.eat_word("plus") { self.cursor.f32() } else { Ok(0.0) }
     }
 
     fn weight(&mut self) -> Result<WeightId, ParseError> {

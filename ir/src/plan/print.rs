@@ -125,17 +125,26 @@ fn write_content(f: &mut impl Write, content: &PackedContent) -> fmt::Result {
             write!(f, "matrix {} lanes {} q8_offset {} k {k} rows ", layout.dtype, layout.lanes, layout.q8_offset)?;
             write_rows(f, rows)
         }
-        PackedContent::Vector { weight, len } => write!(f, "vector {weight} len {len}"),
-        PackedContent::Gather { elems } => {
+        PackedContent::Vector { weight, len, plus } => {
+            write!(f, "vector {weight} len {len}")?;
+            write_plus(f, *plus)
+        }
+        PackedContent::Gather { elems, plus } => {
             f.write_str("gather ")?;
-            write_rows(f, elems)
+            write_rows(f, elems)?;
+            write_plus(f, *plus)
         }
         PackedContent::Rope { attrs: a, ctx, width } => {
-            let (theta, scaling) = (HexFloat(a.theta), a.scaling);
+            let (theta, scaling) = (HexFloat(a.theta), &a.scaling);
             write!(f, "rope heads {} head_dim {} rotary_dim {} theta {theta} scaling {scaling} ", a.heads, a.head_dim, a.rotary_dim)?;
             write!(f, "ctx {ctx} width {width}")
         }
     }
+}
+
+/// ` plus 0x1p0` unless it is 0.
+fn write_plus(f: &mut impl Write, plus: f32) -> fmt::Result {
+    if plus == 0.0 { Ok(()) } else { write!(f, " plus {}", HexFloat(plus)) }
 }
 
 /// The text of a plan; `kernels` gives the names.
@@ -152,7 +161,11 @@ fn write_plan(f: &mut impl Write, plan: &Plan, kernels: &KernelModule) -> fmt::R
     }
     writeln!(f, "  }}\n  kv {} {{", plan.kv_bytes)?;
     for (i, k) in plan.kv.iter().enumerate() {
-        writeln!(f, "    kv{i} slot {} {} {} at {} per {}", k.slot, k.part, k.bytes, k.offset, k.bytes_per_position)?;
+        write!(f, "    kv{i} slot {} {} {} at {} per {}", k.slot, k.part, k.bytes, k.offset, k.bytes_per_position)?;
+        if let Some(ring) = k.ring {
+            write!(f, " ring {} window {}", ring.positions, ring.window)?;
+        }
+        writeln!(f)?;
     }
     writeln!(f, "  }}\n  weights {} {{", plan.weights_bytes)?;
     for (id, p) in plan.packed.iter() {

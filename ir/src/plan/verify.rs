@@ -14,7 +14,7 @@
 //!   shares their bytes; the head reads what the body left in pinned buffers, `argmax` what `head_one` left.
 
 use super::hazard::{Touched, conflict, overlap, reads, touched, writes};
-use super::{Binding, Dispatch, PackedContent, Plan, place_of};
+use super::{Binding, Dispatch, PackedContent, Plan, Ring, place_of};
 use crate::arena::Id;
 use crate::diag::{Verified, VerifyError};
 use crate::kernel::{Access, Kernel, KernelModule, StepBounds};
@@ -162,6 +162,22 @@ impl Check<'_> {
         self.disjoint(&arena, |i| pinned[i]);
         self.disjoint(&kv, |_| true);
         self.disjoint(&packed, |_| true);
+        for (i, k) in p.kv.iter().enumerate() {
+            let positions = k.ring.map_or(p.ctx, |ring| ring.positions);
+            if u64::from(positions) * u64::from(k.bytes_per_position) > k.bytes {
+                self.report(
+                    "region",
+                    format!("kv {i}"),
+                    format!("has {} bytes, its {positions} positions take {} each", k.bytes, k.bytes_per_position),
+                );
+            }
+            if let Some(Ring { positions, window }) = k.ring
+                && (window == 0 || u64::from(positions) + 1 < u64::from(window) + u64::from(p.chunk))
+            {
+                let what = format!("is a ring of {positions}, expected a window of at least 1 and {window} + {} − 1 places", p.chunk);
+                self.report("region", format!("kv {i}"), what);
+            }
+        }
         for (id, s) in p.packed.iter() {
             match content_bytes(&s.content) {
                 Some(bytes) if bytes != s.bytes => {
@@ -325,7 +341,7 @@ fn content_bytes(content: &PackedContent) -> Option<u64> {
             layout.block_bytes(*k).checked_mul(rows.len() as u64 / lanes)?
         }
         PackedContent::Vector { len, .. } => 4 * u64::from(*len),
-        PackedContent::Gather { elems } => 4 * elems.len() as u64,
+        PackedContent::Gather { elems, .. } => 4 * elems.len() as u64,
         PackedContent::Rope { ctx, width, .. } => 8u64.checked_mul(u64::from(*ctx))?.checked_mul(u64::from(*width))?,
     })
 }

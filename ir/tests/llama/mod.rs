@@ -6,7 +6,7 @@ use slmc_ir::graph::{
 };
 
 /// Geometry of a model.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Llama {
     pub vocab: u32,
     pub hidden: u32,
@@ -52,7 +52,7 @@ impl Llama {
 
     /// The graph; its residual stream (embeddings, then after each layer; the last one after the final norm) as well.
     pub fn build(&self, bounds: Bounds) -> (Graph, Vec<ValueId>) {
-        let mut b = Builder { g: Graph::new("llama", bounds), m: *self };
+        let mut b = Builder { g: Graph::new("llama", bounds), m: self.clone() };
         b.g.kv_slots = self.layers;
         let table = b.weight("model.embed_tokens.weight", self.table, &[self.vocab, self.hidden]);
         let tokens = b.g.add_input(SegmentKind::Body, TensorType { dtype: DType::U32, shape: vec![slmc_ir::graph::Dim::T] });
@@ -81,7 +81,7 @@ struct Builder {
 
 impl Builder {
     fn weight(&mut self, name: &str, dtype: DType, shape: &[u32]) -> WeightId {
-        let source = WeightSource::Tensor { name: name.to_string() };
+        let source = WeightSource::tensor(name);
         self.g.weights.push(Weight { name: name.to_string(), ty: TensorType::fixed(dtype, shape), source, hash: None })
     }
     fn add(&mut self, op: Op, inputs: &[ValueId], weights: &[WeightId]) -> ValueId {
@@ -89,7 +89,7 @@ impl Builder {
     }
     fn norm(&mut self, x: ValueId, name: &str) -> ValueId {
         let w = self.weight(name, DType::F32, &[self.m.hidden]);
-        self.add(Op::RmsNorm(NormAttrs { eps: self.m.eps, heads: 1 }), &[x], &[w])
+        self.add(Op::RmsNorm(NormAttrs { eps: self.m.eps, heads: 1, unit_offset: false }), &[x], &[w])
     }
     fn act(&mut self, x: ValueId) -> ValueId {
         if self.m.quantize { self.add(Op::QuantizeAct, &[x], &[]) } else { x }
@@ -103,10 +103,10 @@ impl Builder {
         self.g.add_node(SegmentKind::Body, Op::KvAppend(KvAppendAttrs { slot, part }), &[x], &[], ty)
     }
     fn layer(&mut self, x: ValueId, layer: u32) -> ValueId {
-        let m = self.m;
+        let m = self.m.clone();
         let p = |s: &str| format!("model.layers.{layer}.{s}.weight");
         let (qn, kvn) = (m.heads * m.head_dim, m.kv_heads * m.head_dim);
-        let rope = |heads| Op::Rope(RopeAttrs { heads, head_dim: m.head_dim, rotary_dim: m.head_dim, theta: m.theta, scaling: m.scaling });
+        let rope = |heads| Op::Rope(RopeAttrs { heads, head_dim: m.head_dim, rotary_dim: m.head_dim, theta: m.theta, scaling: m.scaling.clone() });
         let h = self.norm(x, &p("input_layernorm"));
         let h = self.act(h);
         let q = self.linear(h, &p("self_attn.q_proj"), qn, m.hidden);

@@ -1,21 +1,23 @@
 //! `fuse`: partitions each segment into groups, each of which lowering makes one launch.
 //!
 //! Nodes are not changed, only put in an order in which every group is consecutive. The kinds, with the order of
-//! nodes in a group, on which lowering may rely (`[ ]` optional, `N` a `rms_norm` of whole rows, `Q` a `quantize_act`):
+//! nodes in a group, on which lowering may rely (`[ ]` optional, `N` a `rms_norm` of whole rows, `L` that or a `layer_norm`, `Q` a
+//! `quantize_act`):
 //!
 //! | kind | nodes |
 //! |---|---|
 //! | `Embed` | `embed [scale] [N] [Q]` |
-//! | `Qkv` | linear q, linear k, linear v, rope q, rope k, kv_append k, kv_append v |
+//! | `Qkv` | linear q, linear k, linear v, [rms_norm q, rms_norm k,] rope q, rope k, kv_append k, kv_append v |
 //! | `Attention` | `attention [Q]` |
 //! | `GatedLinear` | `linear gate, linear up, silu or gelu_tanh, mul [Q]` |
-//! | `LinearResidual` | `linear [add] [N] [Q]`, at least one of the three |
-//! | `Linear` | linear |
+//! | `LinearResidual` | `linear add [N] [Q]` |
+//! | `Linear` | `linear [softcap]` |
+//! | `Norm` | `N add [L] [Q]`, the first of a `linear`'s result, or `L [Q]` |
 //! | `Single` | any other node |
 //!
 //! Values inside a group that only the next node of the group reads never reach memory, so these must have no other use: the
-//! results of a `linear` before `rope`, `kv_append`, activation, `mul` or `add`; of an activation; of the `rope` of k; of
-//! `embed` before `scale`. Results of `add`, `scale`, N, `mul` and `attention` may have other uses (the next residual), so a
+//! results of a `linear` before a norm per head, `rope`, `kv_append`, activation, `mul`, `add` or `softcap`; of a norm per head; of
+//! an activation; of the `rope` of k; of the first N of `N add`; of `embed` before `scale`. Results of `add`, `scale`, N, `mul` and `attention` may have other uses (the next residual), so a
 //! group may have several results. N and Q that several groups read go with the node that makes their operand.
 //!
 //! Before:
@@ -52,7 +54,7 @@
 //! ```
 
 use slmc_ir::arena::Id;
-use slmc_ir::graph::{Def, Graph, Group, GroupKind, KvPart, NodeId, Op, SegmentKind, ValueId};
+use slmc_ir::graph::{Def, Graph, Group, GroupKind, KvPart, NodeId, NormAttrs, Op, SegmentKind, ValueId};
 
 use crate::analysis::{Dataflow, Uses};
 use crate::manager::{Changed, OptionError, Options, Pass, PassCx, PassError, PassInfo};
@@ -111,6 +113,11 @@ fn ordered(g: &Graph, which: SegmentKind, groups: Vec<Group>) -> Result<Vec<Grou
     Ok(order.into_iter().filter_map(|n| by_leader[n.index()].take()).collect())
 }
 
+/// Whether an op norms whole rows.
+fn is_row_norm(op: &Op) -> bool {
+    matches!(op, Op::LayerNorm { .. } | Op::RmsNorm(NormAttrs { heads: 1, .. }))
+}
+
 /// Finds the groups of one segment.
 struct Grouper<'g> {
     g: &'g Graph,
@@ -128,7 +135,7 @@ impl<'g> Grouper<'g> {
     /// All groups, each node in one, sorted by the place of their first node.
     fn groups(mut self) -> Vec<Group> {
         // The patterns that need several linears come before those that take any.
-        let patterns = [Self::embed, Self::qkv, Self::attention, Self::gated, Self::linear, Self::single];
+        let patterns = [Self::embed, Self::qkv, Self::attention, Self::gated, Self::joined, Self::linear, Self::norm, Self::single];
         for pattern in patterns {
             for &n in self.order {
                 if !self.taken[n.index()]
@@ -171,14 +178,23 @@ impl<'g> Grouper<'g> {
         let append_v = self.def(v, |op| matches!(op, Op::KvAppend(a) if a.part == KvPart::V))?;
         let rope_k = self.inner(append_k, |op| matches!(op, Op::Rope(_)))?;
         let is_linear = |op: &Op| matches!(op, Op::Linear);
-        let linear_q = self.inner(rope_q, is_linear)?;
-        let linear_k = self.inner(rope_k, is_linear)?;
+        let is_norm = |op: &Op| matches!(op, Op::RmsNorm(_));
+        let norms: Vec<NodeId> = [rope_q, rope_k].into_iter().filter_map(|rope| self.inner(rope, is_norm)).collect();
+        let (of_q, of_k) = match norms[..] {
+            [q, k] => (q, k),
+            [] => (rope_q, rope_k),
+            _ => return None,
+        };
+        let linear_q = self.inner(of_q, is_linear)?;
+        let linear_k = self.inner(of_k, is_linear)?;
         let linear_v = self.inner(append_v, is_linear)?;
         let x = self.g.nodes[linear_q].inputs[0];
         if [linear_k, linear_v].iter().any(|&l| self.g.nodes[l].inputs[0] != x) {
             return None;
         }
-        let nodes = vec![linear_q, linear_k, linear_v, rope_q, rope_k, append_k, append_v];
+        let mut nodes = vec![linear_q, linear_k, linear_v];
+        nodes.extend(norms);
+        nodes.extend([rope_q, rope_k, append_k, append_v]);
         Some(Group { kind: GroupKind::Qkv, nodes })
     }
 
@@ -207,16 +223,35 @@ impl<'g> Grouper<'g> {
 
     fn linear(&self, n: NodeId) -> Option<Group> {
         let Op::Linear = self.op(n) else { return None };
-        let mut nodes = vec![n];
-        if let Some(add) = self.only_reader(n)
-            && matches!(self.op(add), Op::Add)
-        {
-            nodes.push(add);
+        let reader = self.only_reader(n);
+        if let Some(add) = reader.filter(|&r| matches!(self.op(r), Op::Add)) {
+            let mut nodes = vec![n, add];
+            self.add_norm(&mut nodes);
+            self.add_quantize(&mut nodes);
+            return Some(Group { kind: GroupKind::LinearResidual, nodes });
         }
-        self.add_norm(&mut nodes);
+        let cap = reader.filter(|&r| matches!(self.op(r), Op::Softcap { .. }));
+        Some(Group { kind: GroupKind::Linear, nodes: [n].into_iter().chain(cap).collect() })
+    }
+
+    /// A norm between a `linear` and the residual stream: the whole row is needed before anything can be added.
+    fn joined(&self, n: NodeId) -> Option<Group> {
+        let Op::RmsNorm(NormAttrs { heads: 1, .. }) = self.op(n) else { return None };
+        self.inner(n, |op| matches!(op, Op::Linear))?;
+        let add = self.only_reader(n).filter(|&r| matches!(self.op(r), Op::Add))?;
+        let mut nodes = vec![n, add];
+        self.add_reader(&mut nodes, is_row_norm);
         self.add_quantize(&mut nodes);
-        let kind = if nodes.len() > 1 { GroupKind::LinearResidual } else { GroupKind::Linear };
-        Some(Group { kind, nodes })
+        Some(Group { kind: GroupKind::Norm, nodes })
+    }
+
+    fn norm(&self, n: NodeId) -> Option<Group> {
+        if !is_row_norm(self.op(n)) {
+            return None;
+        }
+        let mut nodes = vec![n];
+        self.add_quantize(&mut nodes);
+        Some(Group { kind: GroupKind::Norm, nodes })
     }
 
     fn single(&self, n: NodeId) -> Option<Group> {

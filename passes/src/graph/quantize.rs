@@ -256,6 +256,7 @@ impl Quantize {
             | Op::QuantizeAct
             | Op::Embed
             | Op::RmsNorm(_)
+            | Op::LayerNorm { .. }
             | Op::Rope(_)
             | Op::Attention(_)
             | Op::Silu

@@ -12,6 +12,7 @@ use super::LowerError;
 use super::activation::ActShape;
 use super::emit::Emit;
 use super::faults::Faults;
+use super::heads::Heads;
 use super::launch::{HEAD_ROWS, Launch, Limits, Phase};
 
 /// A lowering in progress.
@@ -131,16 +132,16 @@ impl<'a> Lowering<'a> {
         let bytes = match &content {
             PackedContent::Matrix { layout, k, rows } => layout.block_bytes(*k) * (rows.len() as u64 / u64::from(layout.lanes)),
             PackedContent::Vector { len, .. } => 4 * u64::from(*len),
-            PackedContent::Gather { elems } => 4 * elems.len() as u64,
+            PackedContent::Gather { elems, .. } => 4 * elems.len() as u64,
             PackedContent::Rope { ctx, width, .. } => 8 * u64::from(*ctx) * u64::from(*width),
         };
         self.plan.packed.push(Packed { name, content, offset: 0, bytes })
     }
 
-    /// A 1-D weight as f32, padded to `len`.
-    pub fn pack_vector(&mut self, weight: WeightId, len: u32) -> PackedId {
+    /// A 1-D weight as f32, padded to `len`, with `plus` added to each element.
+    pub fn pack_vector(&mut self, weight: WeightId, len: u32, plus: f32) -> PackedId {
         let name = self.graph.weights[weight].name.clone();
-        self.pack(name, PackedContent::Vector { weight, len })
+        self.pack(name, PackedContent::Vector { weight, len, plus })
     }
 
     /// A matrix of the rows, which fill blocks.
@@ -155,13 +156,15 @@ impl<'a> Lowering<'a> {
     }
 
     /// The half of a KV slot, made on first use.
-    pub fn kv_half(&mut self, slot: u32, part: KvPart, bytes: u64, bytes_per_position: u32) -> u32 {
+    pub fn kv_half(&mut self, slot: u32, part: KvPart, heads: &Heads) -> u32 {
         if let Some(i) = self.plan.kv.iter().position(|k| k.slot == slot && k.part == part) {
             return i as u32;
         }
+        let bytes = u64::from(heads.cache_len()) * u64::from(heads.cache_bytes());
+        let bytes_per_position = heads.kv_heads * heads.dims * heads.cache_bytes();
         let offset = self.plan.kv_bytes;
         self.plan.kv_bytes = (offset + bytes).next_multiple_of(self.target.binding_align());
-        self.plan.kv.push(KvBuffer { slot, part, offset, bytes, bytes_per_position });
+        self.plan.kv.push(KvBuffer { slot, part, offset, bytes, bytes_per_position, ring: heads.ring() });
         (self.plan.kv.len() - 1) as u32
     }
 

@@ -1,10 +1,14 @@
 //! What lowering asks of the schedules of a target kind: layouts as numbers, and the kernel of each group.
 //!
 //! Parameters come in an order that all kinds share, because the bindings are made from the graph:
-//! - embedding: tokens, table, residual rows, norm weight, activations written;
+//! - embedding: tokens, table, residual rows, then norm weight and activations written (if a norm follows);
 //! - projection: activations read, weights, bias (if there is one), then those of the [`Epilogue`];
 //! - attention: q, key cache, value cache, activations written (split over positions: q, key cache, value cache, parts
 //!   written; then parts read, activations written);
+//! - norm: rows of a product and the weight of their norm (if they are joined), residual rows, norm weight, norm bias (if there
+//!   is one), activations written;
+//! - norm per head: rows of a product, weight of the q norm, weight of the k norm (those that the parts name), then those of
+//!   [`Epilogue::Qkv`];
 //! - quantization: f32 rows, activations written.
 
 use slmc_ir::graph::{AttentionAttrs, DType};
@@ -31,7 +35,7 @@ pub trait Emit {
     /// Names and bytes of the buffers of activations, in the order of the parameters.
     fn act_buffers(&self, shape: &ActShape) -> Vec<(&'static str, u64)>;
     /// The geometry of a layer's heads.
-    fn heads(&self, attrs: &AttentionAttrs, cache: DType, ctx: u32) -> Heads;
+    fn heads(&self, attrs: &AttentionAttrs, cache: DType, limits: &Limits) -> Heads;
     /// What a kernel asks for that the target does not have, in words.
     fn over_limits(&self, kernel: &Kernel) -> Vec<String>;
     /// The kernel that begins the residual stream.
@@ -42,6 +46,14 @@ pub trait Emit {
     fn attention(&self, name: &str, attention: &Attention, limits: &Limits) -> Launch;
     /// What follows attention that is split over positions, under the name given; `None` where one kernel does it all.
     fn spans(&self, name: &str, attention: &Attention, limits: &Limits) -> Option<Spans>;
+    /// Whether there are kernels for norms of whole rows and of heads, for windows and for soft caps on scores.
+    fn norms_rows(&self) -> bool {
+        true
+    }
+    /// The kernel of a norm that is a launch of its own.
+    fn norm(&self, name: &str, norm: &Norm, limits: &Limits) -> Launch;
+    /// The kernel that norms and rotates heads and writes q rows and the cache.
+    fn head_norm(&self, name: &str, norm: &HeadNorm, limits: &Limits) -> Launch;
     /// The kernel that quantizes f32 rows.
     fn quantize(&self, name: &str, from: ActShape, to: ActShape, phase: Phase, limits: &Limits) -> Launch;
     /// The kernels that pick a greedy token; `None` where the host picks.
@@ -98,10 +110,12 @@ pub struct Embed {
     pub span: Span,
     /// Columns as packed.
     pub k: u32,
+    /// Features of a row.
+    pub features: u32,
     /// Factor on the rows.
     pub scale: f32,
-    /// Activations written.
-    pub out: ActShape,
+    /// Activations written, where a split norm follows.
+    pub out: Option<ActShape>,
     /// Rows of the residual in the arena.
     pub residual_rows: u32,
     /// Which list it is for.
@@ -162,12 +176,21 @@ pub enum Epilogue {
         /// Rows of q in the arena.
         rows: u32,
     },
-    /// Adds to the residual rows in place and writes the next norm's activations; units are 32 features. Parameters: residual
-    /// rows, norm weight, activations written.
+    /// Adds to the residual rows in place and, where a split norm follows, writes its activations; units are 32 features.
+    /// Parameters: residual rows, then norm weight and activations written.
     Residual {
+        /// Features of a row.
+        features: u32,
         /// The activations written.
-        out: ActShape,
+        out: Option<ActShape>,
         /// Rows of the residual in the arena.
+        rows: u32,
+    },
+    /// Writes f32 rows; units are 32 features. Parameter: the rows, `[rows, features rounded up to 32]`.
+    Rows {
+        /// Features of a row.
+        features: u32,
+        /// Rows in the arena.
         rows: u32,
     },
     /// Gates; units are 32 gate rows and 32 up rows. Parameters: activations written.
@@ -183,6 +206,8 @@ pub enum Epilogue {
         vocab: u32,
         /// Rows of logits.
         rows: u32,
+        /// Soft cap on them.
+        softcap: Option<f32>,
     },
 }
 
@@ -194,9 +219,11 @@ impl Epilogue {
             Epilogue::Qkv { heads, parts, rotated, .. } => {
                 format!("{}_{frame}_{}{}", parts.tag(), heads.tag(), if *rotated { "_rope" } else { "" })
             }
-            Epilogue::Residual { out, .. } => format!("residual_{frame}_to_{}", out.tag()),
+            Epilogue::Residual { out: Some(out), .. } => format!("residual_{frame}_to_{}", out.tag()),
+            Epilogue::Residual { out: None, features, .. } => format!("residual_{frame}_f{features}"),
+            Epilogue::Rows { features, .. } => format!("rows_{frame}_f{features}"),
             Epilogue::Gated { gate, out } => format!("gated_{}_{frame}_to_{}", gate.tag(), out.tag()),
-            Epilogue::Logits { vocab, .. } => format!("logits_v{vocab}_{frame}"),
+            Epilogue::Logits { vocab, softcap, .. } => format!("logits_v{vocab}{}_{frame}", cap_tag(*softcap)),
         }
     }
 }
@@ -208,10 +235,103 @@ pub struct Attention {
     pub heads: Heads,
     /// Factor on `q · k`.
     pub scale: f32,
+    /// Soft cap on the scaled scores.
+    pub softcap: Option<f32>,
     /// Where results go.
     pub out: ActShape,
     /// Which list it is for.
     pub phase: Phase,
     /// Rows of q in the arena.
     pub q_rows: u32,
+}
+
+impl Attention {
+    /// The name of the kernel.
+    pub fn kernel_name(&self) -> String {
+        let (scale, cap) = (self.scale.to_bits(), cap_tag(self.softcap));
+        format!("attention_{}_s{scale:x}{cap}_{}_{}", self.heads.tag(), self.out.tag(), self.phase.tag())
+    }
+}
+
+/// What shapes the kernel of a norm that is a launch of its own: one tile has a whole row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Norm {
+    /// Features of a row.
+    pub features: u32,
+    /// Rows of a product are normed by their root mean square, with this added to the mean, and added to the residual first.
+    pub joined: Option<f32>,
+    /// How the residual rows are normed.
+    pub by: NormBy,
+    /// Activations written; nothing is left to their consumer.
+    pub out: ActShape,
+    /// Rows of the residual, and of the product, in the arena.
+    pub rows: u32,
+    /// Which list it is for.
+    pub phase: Phase,
+}
+
+/// A norm of whole rows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum NormBy {
+    /// `rms_norm`.
+    RootMeanSquare {
+        /// Added to the mean square.
+        eps: f32,
+    },
+    /// `layer_norm`.
+    Deviation {
+        /// Added to the variance.
+        eps: f32,
+        /// Whether a bias is added.
+        bias: bool,
+    },
+}
+
+impl Norm {
+    /// The name of the kernel.
+    pub fn kernel_name(&self) -> String {
+        let joined = self.joined.map_or(String::new(), |eps| format!("join_n{:x}_", eps.to_bits()));
+        let by = match self.by {
+            NormBy::RootMeanSquare { eps } => format!("rms_n{:x}", eps.to_bits()),
+            NormBy::Deviation { eps, bias } => format!("layer_n{:x}{}", eps.to_bits(), if bias { "_bias" } else { "" }),
+        };
+        format!("{joined}{by}_r{}_to_{}_{}", self.rows, self.out.tag(), self.phase.tag())
+    }
+}
+
+/// What shapes the kernel that norms and rotates heads. It reads the rows of a product in the order of packed projections.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct HeadNorm {
+    /// Geometry.
+    pub heads: Heads,
+    /// Projections in the rows, one after the other; values are only moved.
+    pub parts: Parts,
+    /// Added to the mean square of a head.
+    pub eps: f32,
+    /// Whether q and k are rotated.
+    pub rotated: bool,
+    /// Rows of the product, and of q, in the arena.
+    pub rows: u32,
+    /// Which list it is for.
+    pub phase: Phase,
+}
+
+impl HeadNorm {
+    /// Rows of the packed projections: features of a row read, before rounding up to 32.
+    pub fn features(&self) -> u32 {
+        let Heads { heads, kv_heads, packed_rows, .. } = self.heads;
+        let count = |on: bool, heads: u32| if on { heads } else { 0 };
+        (count(self.parts.q, heads) + count(self.parts.k, kv_heads) + count(self.parts.v, kv_heads)) * packed_rows
+    }
+
+    /// The name of the kernel.
+    pub fn kernel_name(&self) -> String {
+        let rope = if self.rotated { "_rope" } else { "" };
+        format!("norm_{}_{}_n{:x}_r{}{rope}_{}", self.parts.tag(), self.heads.tag(), self.eps.to_bits(), self.rows, self.phase.tag())
+    }
+}
+
+/// The part of a kernel's name that tells a soft cap.
+fn cap_tag(softcap: Option<f32>) -> String {
+    softcap.map_or(String::new(), |cap| format!("_cap{:x}", cap.to_bits()))
 }

@@ -5,7 +5,10 @@
 //! block; dot products of q and k do not see the order. How the KV cache lies is each target kind's own.
 
 use slmc_ir::graph::{AttentionAttrs, DType, WeightId};
-use slmc_ir::kernel::{CmpOp, KernelBuilder, ValueId};
+use slmc_ir::kernel::{BinaryOp, CmpOp, KernelBuilder, ValueId};
+use slmc_ir::plan::Ring;
+
+use super::launch::Limits;
 
 /// Geometry of the heads of a layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,8 +23,10 @@ pub struct Heads {
     pub dims: u32,
     /// Rows of a head in a packed projection: whole blocks, at least `dims`.
     pub packed_rows: u32,
-    /// Positions that a cache half holds.
+    /// Positions that a cache half holds; fewer than the session may use where it is a ring.
     pub positions: u32,
+    /// Positions that a token sees, itself included, where that is fewer than the session may use.
+    pub window: Option<u32>,
     /// Positions that a session may use.
     pub ctx: u32,
     /// f32 or f16.
@@ -29,15 +34,21 @@ pub struct Heads {
 }
 
 impl Heads {
-    /// The geometry with dims, packed rows and positions padded to multiples.
-    pub fn new(attrs: &AttentionAttrs, cache: DType, ctx: u32, dims: u32, packed_rows: u32, positions: u32) -> Self {
+    /// The geometry with dims, packed rows and positions padded to multiples. The cache of a layer with a window is a ring where
+    /// that is shorter than the context: it holds the window of the first token of a step and the whole step, so that a
+    /// step may be written before it is read.
+    pub fn new(attrs: &AttentionAttrs, cache: DType, limits: &Limits, dims: u32, packed_rows: u32, positions: u32) -> Self {
+        let Limits { ctx, chunk, .. } = *limits;
+        let window = attrs.window.filter(|&window| window < ctx);
+        let needed = window.map_or(ctx, |window| window.saturating_add(chunk - 1).min(ctx));
         Self {
             heads: attrs.heads,
             kv_heads: attrs.kv_heads,
             head_dim: attrs.head_dim,
             dims: attrs.head_dim.next_multiple_of(dims),
             packed_rows: attrs.head_dim.next_multiple_of(packed_rows),
-            positions: ctx.next_multiple_of(positions),
+            positions: needed.next_multiple_of(positions),
+            window,
             ctx,
             cache,
         }
@@ -58,9 +69,29 @@ impl Heads {
     pub fn q_stride(&self) -> u32 {
         self.heads * self.dims
     }
+    /// How the cache reuses places; `None` where each position has its own.
+    pub fn ring(&self) -> Option<Ring> {
+        let window = self.window.filter(|_| self.positions < self.ctx)?;
+        Some(Ring { positions: self.positions, window })
+    }
+    /// Emits the place in the cache of a position.
+    pub fn place(&self, b: &mut KernelBuilder, position: ValueId) -> ValueId {
+        if self.ring().is_some() { b.binary(BinaryOp::Rem, position, self.positions) } else { position }
+    }
+    /// Emits the first place of a tile of `tile` positions, which divides those of the cache: no tile of a ring is cut.
+    pub fn tile_place(&self, b: &mut KernelBuilder, index: ValueId, tile: u32) -> ValueId {
+        let index = if self.ring().is_some() { b.binary(BinaryOp::Rem, index, self.positions / tile) } else { index };
+        b.mul(index, tile)
+    }
     /// The part of a kernel's name that tells the geometry.
     pub fn tag(&self) -> String {
-        format!("h{}x{}k{}_{}_c{}", self.heads, self.head_dim, self.kv_heads, self.cache, self.ctx)
+        let window = self.window.map_or(String::new(), |window| format!("w{window}p{}", self.positions));
+        format!("h{}x{}k{}_{}_c{}{window}", self.heads, self.head_dim, self.kv_heads, self.cache, self.ctx)
+    }
+
+    /// The elements of a weight of a norm per head, `[head_dim]`, in the order of packed rows of a head.
+    pub fn norm_elems(&self, weight: WeightId, rotary: u32) -> Vec<Option<(WeightId, u32)>> {
+        (0..self.packed_rows).map(|d| self.source_dim(d, rotary).map(|d| (weight, d))).collect()
     }
 
     /// Packed rows of `heads` heads of a weight: RoPE partners beside each other if `rotary > 0`.

@@ -7,7 +7,8 @@
 //! kind, `cpu/` and `gpu/`, make the kernels through [`emit::Emit`].
 //!
 //! Per layer of a Llama-like model: q/k/v projection with rotation and cache writes, attention, output projection with
-//! residual and next norm, gate/up projection with activation, down projection with residual and next norm.
+//! residual and next norm, gate/up projection with activation, down projection with residual and next norm. Norms per head,
+//! norms between a projection and the residual stream, and `layer_norm` are launches of their own.
 
 pub mod activation;
 pub mod codes;
@@ -20,6 +21,7 @@ pub mod gpu;
 mod groups;
 pub mod heads;
 pub mod launch;
+pub mod softcap;
 
 use slmc_ir::graph::Graph;
 use slmc_ir::kernel::KernelModule;

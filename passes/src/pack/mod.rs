@@ -52,12 +52,12 @@ pub fn pack_blocks(
     let fail = |reason: String| PackError::Source { section: packed.name.clone(), reason };
     match &packed.content {
         PackedContent::Matrix { layout, k, rows } => matrix::pack(graph, *layout, *k, rows, provider, blocks, out).map_err(fail),
-        PackedContent::Vector { weight, len } => {
+        PackedContent::Vector { weight, len, plus } => {
             let values = vector(graph, *weight, provider).map_err(fail)?;
-            write_f32((0..*len).map(|i| values.get(i as usize).copied().unwrap_or(0.0)), out);
+            write_f32((0..*len).map(|i| values.get(i as usize).map_or(0.0, |v| v + plus)), out);
             Ok(())
         }
-        PackedContent::Gather { elems } => {
+        PackedContent::Gather { elems, plus } => {
             let mut known: Vec<(WeightId, Vec<f32>)> = Vec::new();
             for (w, _) in elems.iter().flatten() {
                 if !known.iter().any(|(k, _)| k == w) {
@@ -65,7 +65,7 @@ pub fn pack_blocks(
                 }
             }
             let value = |w: WeightId, i: u32| known.iter().find(|(k, _)| *k == w).and_then(|(_, v)| v.get(i as usize)).copied();
-            write_f32(elems.iter().map(|e| e.and_then(|(w, i)| value(w, i)).unwrap_or(0.0)), out);
+            write_f32(elems.iter().map(|e| e.and_then(|(w, i)| value(w, i)).map_or(0.0, |v| v + plus)), out);
             Ok(())
         }
         PackedContent::Rope { attrs, ctx, width } => {
@@ -87,7 +87,7 @@ fn write_f32(values: impl Iterator<Item = f32>, out: &mut [u8]) {
 
 /// The table of [`PackedContent::Rope`].
 fn rope_table(attrs: &RopeAttrs, ctx: u32, width: u32) -> impl Iterator<Item = f32> + use<> {
-    let attrs = *attrs;
+    let attrs = attrs.clone();
     (0..ctx).flat_map(move |p| {
         let pairs = attrs.rotation(p);
         let cos = (0..width).map(|d| pairs.get(d as usize / 2).map_or(1.0, |p| p.0)).collect::<Vec<_>>();

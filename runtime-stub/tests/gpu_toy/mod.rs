@@ -220,7 +220,7 @@ impl Parts {
             lists: Default::default(),
             bindings: Vec::new(),
             kv_slots: [0, CACHE]
-                .map(|offset| KvSlot { offset, bytes: CACHE, position_bytes: 4, kind: kv_kind::FULL, positions: CTX, reserved: 0 })
+                .map(|offset| KvSlot { offset, bytes: CACHE, position_bytes: 4, kind: kv_kind::FULL, positions: CTX, window: 0 })
                 .into(),
             shaders: Vec::new(),
             spirv: Vec::new(),

@@ -161,7 +161,7 @@ impl Parts {
             binding(region::ARENA, HIDDEN, u64::from(CHUNK) * 4),
             binding(region::ARENA, LOGITS, u64::from(HEAD_ROWS * VOCAB) * 4),
         ];
-        let kv_slots = vec![KvSlot { offset: 0, bytes: kv, position_bytes: 4, kind: kv_kind::FULL, positions: CTX, reserved: 0 }];
+        let kv_slots = vec![KvSlot { offset: 0, bytes: kv, position_bytes: 4, kind: kv_kind::FULL, positions: CTX, window: 0 }];
         let mut hashes = Vec::new();
         let files = vec![file(file_kind::WEIGHTS, weights, &mut hashes), file(file_kind::TOKENIZER, tokenizer, &mut hashes)];
         Self { header, lists, bindings, kv_slots, files, hashes, shaders: Vec::new() }

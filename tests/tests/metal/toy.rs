@@ -200,7 +200,7 @@ impl Toy {
             file(file_kind::KERNELS, text, &mut hashes),
         ];
         let kv = self.header.kv_bytes;
-        let kv_slots = [KvSlot { offset: 0, bytes: kv, position_bytes: 4, kind: kv_kind::FULL, positions: CTX, reserved: 0 }];
+        let kv_slots = [KvSlot { offset: 0, bytes: kv, position_bytes: 4, kind: kv_kind::FULL, positions: CTX, window: 0 }];
         let parts = PlanParts {
             header: self.header,
             lists: std::array::from_fn(|i| self.lists[i].as_slice()),

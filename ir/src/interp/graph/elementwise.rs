@@ -1,7 +1,7 @@
 //! Ops that work on rows or elements on their own: activations, norms, rope, quantization.
 
 use super::Tensor;
-use crate::graph::RopeAttrs;
+use crate::graph::{NormAttrs, RopeAttrs};
 use crate::quant::{ACT_GROUP, quantize_act_group};
 
 /// `f` of each element, computed in f64.
@@ -21,12 +21,29 @@ pub(super) fn gelu_tanh(x: f64) -> f64 {
 }
 
 /// Norms each part of `weight.len()` columns on its own.
-pub(super) fn rms_norm(x: &[f32], weight: &[f32], eps: f32) -> Vec<f32> {
+pub(super) fn rms_norm(x: &[f32], weight: &[f32], a: &NormAttrs) -> Vec<f32> {
+    let offset = if a.unit_offset { 1.0 } else { 0.0 };
     let mut out = Vec::with_capacity(x.len());
     for part in x.chunks_exact(weight.len()) {
         let square: f64 = part.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
-        let factor = 1.0 / (square / part.len() as f64 + f64::from(eps)).sqrt();
-        out.extend(part.iter().zip(weight).map(|(&x, &w)| (f64::from(x) * factor * f64::from(w)) as f32));
+        let factor = 1.0 / (square / part.len() as f64 + f64::from(a.eps)).sqrt();
+        out.extend(part.iter().zip(weight).map(|(&x, &w)| (f64::from(x) * factor * (f64::from(w) + offset)) as f32));
+    }
+    out
+}
+
+/// Norms each row of `weight.len()` columns by its mean and variance.
+pub(super) fn layer_norm(x: &[f32], weight: &[f32], bias: Option<&[f32]>, eps: f32) -> Vec<f32> {
+    let mut out = Vec::with_capacity(x.len());
+    for row in x.chunks_exact(weight.len()) {
+        let count = row.len() as f64;
+        let mean = row.iter().map(|&x| f64::from(x)).sum::<f64>() / count;
+        let variance = row.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / count;
+        let factor = 1.0 / (variance + f64::from(eps)).sqrt();
+        out.extend(row.iter().enumerate().map(|(i, &x)| {
+            let normed = (f64::from(x) - mean) * factor * f64::from(weight[i]);
+            (normed + bias.map_or(0.0, |b| f64::from(b[i]))) as f32
+        }));
     }
     out
 }

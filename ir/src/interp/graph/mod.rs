@@ -283,7 +283,15 @@ impl<'a> GraphInterp<'a> {
             }
             Op::RmsNorm(a) => {
                 let weight = self.weights.get(node.weights[0])?.row(0);
-                rows(elementwise::rms_norm(data(operand(0)), &weight, a.eps))
+                rows(elementwise::rms_norm(data(operand(0)), &weight, a))
+            }
+            Op::LayerNorm { eps } => {
+                let weight = self.weights.get(node.weights[0])?.row(0);
+                let bias = match node.weights.get(1) {
+                    Some(&w) => Some(self.weights.get(w)?.row(0)),
+                    None => None,
+                };
+                rows(elementwise::layer_norm(data(operand(0)), &weight, bias.as_deref(), *eps))
             }
             Op::Rope(a) => rows(elementwise::rope(data(operand(0)), width, self.position, a)),
             Op::KvAppend(a) => {

@@ -149,6 +149,13 @@ pub struct NormedOutput {
 }
 
 impl NormedOutput {
+    /// Declares the parameters: norm weight, then the activations written.
+    pub fn declare(b: &mut KernelBuilder, shape: ActShape) -> Self {
+        let weight = b.param("norm", Type::scalar(Scalar::F32), shape.stride(), Access::Read, 64);
+        let (act, squares) = params(&shape, b, Access::Write);
+        Self { act, shape, squares: squares.expect("invariant: these activations are normed"), weight }
+    }
+
     /// Emits the code for one group.
     pub fn store(&self, b: &mut KernelBuilder, row: ValueId, group: ValueId, values: &[ValueId]) {
         let ty = b.ty(values[0]);

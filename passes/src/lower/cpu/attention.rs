@@ -1,8 +1,9 @@
 //! The attention kernel: one pass over the cache with an online softmax (Milakov & Gimelshein, arXiv 1805.02867).
 //!
 //! A tile is a few query rows, tokens × heads that share a KV head. Each key vector (one dim of several positions) and each
-//! value row is loaded once for all rows of the tile. Steps cover [`Schedule::attention_positions`] positions; positions
-//! after the last one that the tile may see are not visited.
+//! value row is loaded once for all rows of the tile. Steps cover [`Schedule::attention_positions`] positions; those before the
+//! first position and after the last that the tile may see are not visited. A step of which a row sees nothing leaves
+//! weights that the first score it sees wipes out.
 
 use slmc_ir::kernel::{Access, BinaryOp, BufId, Builtin, KernelBuilder, ReduceOp, Scalar, Type, UnaryOp, ValueId};
 use slmc_ir::plan::Extent;
@@ -13,6 +14,7 @@ use super::schedule::{Schedule, divisor_at_most};
 use crate::lower::activation::GROUP;
 use crate::lower::emit::Attention;
 use crate::lower::launch::{Launch, Limits};
+use crate::lower::softcap::capped;
 
 /// Lower than every score, and finite so that differences of scores are.
 const LOWEST: f32 = -1e30;
@@ -101,15 +103,25 @@ impl Emitter<'_> {
         let end = b.min(end, h.ctx);
         let steps = b.add(end, sched.attention_positions - 1);
         let steps = b.div(steps, sched.attention_positions);
-        b.for_(0u32, steps, 1, |b, step| {
+        let first = match h.window {
+            Some(window) => {
+                let seen = b.add(p, t_begin);
+                let before = b.constant(Type::INDEX, window - 1);
+                let from = difference(b, seen, before, h.ctx);
+                b.div(from, sched.attention_positions)
+            }
+            None => b.constant(Type::INDEX, 0u32),
+        };
+        b.for_(first, steps, 1, |b, step| {
             let base = b.mul(step, sched.attention_positions);
+            let place = h.tile_place(b, step, sched.attention_positions);
             let count = difference(b, end, base, sched.attention_positions);
             let vectors = b.add(count, lanes - 1);
             let vectors = b.div(vectors, lanes);
-            self.scores(b, &tile, kv_head, base, vectors);
+            self.scores(b, &tile, kv_head, place, vectors);
             self.mask(b, &tile, p, t_begin, base, vectors);
             self.softmax(b, &tile, vectors);
-            self.values(b, &tile, kv_head, base, count);
+            self.values(b, &tile, kv_head, place, count);
         });
         self.finish(b, &tile, t_begin, t_end, head);
         Launch { kernel: kb.finish(), grid: [token_grid, head_grid, Extent::fixed(1)] }
@@ -143,13 +155,13 @@ impl Emitter<'_> {
         if cache_elem(&self.what.heads).scalar == Scalar::F32 { v } else { b.convert(v, Scalar::F32) }
     }
 
-    fn scores(&self, b: &mut KernelBuilder, tile: &Tile, kv_head: ValueId, base: ValueId, vectors: ValueId) {
+    fn scores(&self, b: &mut KernelBuilder, tile: &Tile, kv_head: ValueId, place: ValueId, vectors: ValueId) {
         let h = self.what.heads;
         let lanes = u32::from(self.sched.lanes);
         let rows = tile.heads * tile.tokens;
         let vec = Type::vector(Scalar::F32, self.sched.lanes);
         let first = b.mul(kv_head, h.positions);
-        let first = b.add(first, base);
+        let first = b.add(first, place);
         let first = b.mul(first, h.dims);
         b.for_(0u32, vectors, 1, |b, j| {
             let at = b.mul(j, lanes * h.dims);
@@ -181,6 +193,7 @@ impl Emitter<'_> {
                     let more = b.get(sums[(r * parts + part) as usize]);
                     sum = b.add(sum, more);
                 }
+                let sum = capped(b, sum, self.what.softcap);
                 let to = b.add(column, r * self.sched.attention_positions);
                 b.store(tile.scores, to, sum);
             }
@@ -191,17 +204,28 @@ impl Emitter<'_> {
     fn mask(&self, b: &mut KernelBuilder, tile: &Tile, p: ValueId, t_begin: ValueId, base: ValueId, vectors: ValueId) {
         let most = self.sched.attention_positions;
         let end = b.mul(vectors, u32::from(self.sched.lanes));
+        let zero = b.constant(Type::INDEX, 0u32);
         for tt in 0..tile.tokens {
             let visible = b.add(p, t_begin);
             let visible = b.add(visible, tt + 1);
             let begin = difference(b, visible, base, most);
+            let hidden = self.what.heads.window.map(|window| {
+                let past = b.add(base, window);
+                difference(b, visible, past, most)
+            });
             for hh in 0..tile.heads {
                 let row = (tt * tile.heads + hh) * most;
-                b.for_(begin, end, 1, |b, i| {
-                    let i = b.min(i, most - 1);
-                    let to = b.add(i, row);
-                    b.store(tile.scores, to, LOWEST);
-                });
+                let mut hide = |from: ValueId, to: ValueId| {
+                    b.for_(from, to, 1, |b, i| {
+                        let i = b.min(i, most - 1);
+                        let to = b.add(i, row);
+                        b.store(tile.scores, to, LOWEST);
+                    });
+                };
+                hide(begin, end);
+                if let Some(hidden) = hidden {
+                    hide(zero, hidden);
+                }
             }
         }
     }
@@ -250,7 +274,7 @@ impl Emitter<'_> {
         });
     }
 
-    fn values(&self, b: &mut KernelBuilder, tile: &Tile, kv_head: ValueId, base: ValueId, count: ValueId) {
+    fn values(&self, b: &mut KernelBuilder, tile: &Tile, kv_head: ValueId, place: ValueId, count: ValueId) {
         let h = self.what.heads;
         let lanes = u32::from(self.sched.lanes);
         let vec = Type::vector(Scalar::F32, self.sched.lanes);
@@ -261,7 +285,7 @@ impl Emitter<'_> {
         let block_vectors = divisor_at_most(width, self.sched.value_registers);
         let block_rows = divisor_at_most(rows, (self.sched.value_registers / block_vectors).max(1));
         let first = b.mul(kv_head, h.positions);
-        let first = b.add(first, base);
+        let first = b.add(first, place);
         let first = b.mul(first, h.dims);
         for v0 in (0..width).step_by(block_vectors as usize) {
             b.for_(0u32, rows, block_rows, |b, r0| {

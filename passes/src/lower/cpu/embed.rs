@@ -5,7 +5,7 @@ use slmc_ir::graph::DType;
 use slmc_ir::kernel::{Access, BinaryOp, BufId, Builtin, KernelBuilder, Scalar, Type, ValueId};
 use slmc_ir::plan::{Extent, MatrixLayout};
 
-use super::activation::{NormedOutput, params};
+use super::activation::NormedOutput;
 use super::product::{Product, two_bits};
 use super::schedule::Schedule;
 use crate::lower::activation::GROUP;
@@ -13,23 +13,20 @@ use crate::lower::codes::code_offset;
 use crate::lower::emit::Embed;
 use crate::lower::launch::{Launch, Limits};
 
-/// Makes the kernel: parameters tokens, table, residual rows, norm weight, then the activations written.
+/// Makes the kernel: parameters tokens, table, residual rows, then norm weight and the activations written.
 pub fn launch(name: &str, embed: &Embed, sched: &Schedule, limits: &Limits) -> Launch {
     let tokens = limits.tokens(embed.phase);
     let grid = Extent::tokens(1, tokens);
     let lanes = u32::from(sched.lanes);
     let f32s = Type::scalar(Scalar::F32);
-    let stride = embed.out.stride();
+    let stride = embed.features.next_multiple_of(GROUP);
     let mut kb = KernelBuilder::new(name, limits.bounds(embed.phase), [grid.max, 1, 1]);
     let b = &mut kb;
     let ids = b.param("tokens", Type::INDEX, limits.chunk, Access::Read, 64);
     let blocks = embed.vocab.div_ceil(lanes);
     let table = b.param("table", Product::weight_elem(&embed.layout), Product::block_elems(&embed.layout, embed.k) * blocks, Access::Read, 64);
     let residual = b.param("residual", f32s, embed.residual_rows * stride, Access::Write, 64);
-    let weight = b.param("norm", f32s, stride, Access::Read, 64);
-    let (act, squares) = params(&embed.out, b, Access::Write);
-    let squares = squares.expect("invariant: the embedding's activations are normed");
-    let normed = NormedOutput { act, shape: embed.out, squares, weight };
+    let normed = embed.out.map(|out| NormedOutput::declare(b, out));
     let piece = b.private("columns", f32s, GROUP);
 
     let token = b.builtin(Builtin::Grid(0));
@@ -53,7 +50,9 @@ pub fn launch(name: &str, embed: &Embed, sched: &Schedule, limits: &Limits) -> L
                 v
             })
             .collect();
-        normed.store(b, token, g, &values);
+        if let Some(normed) = &normed {
+            normed.store(b, token, g, &values);
+        }
     };
     b.for_(0u32, whole, 1, |b, g| emit(b, g, GROUP));
     if !embed.k.is_multiple_of(GROUP) {

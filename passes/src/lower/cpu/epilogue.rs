@@ -1,4 +1,4 @@
-//! Epilogues of the matrix kernels other than q, k, v: residual with the next norm, gated activation, logits.
+//! Epilogues of the matrix kernels other than q, k, v: residual with the next norm, rows, gated activation, logits.
 
 use slmc_ir::kernel::{Access, BufId, CmpOp, KernelBuilder, Scalar, Type, ValueId};
 
@@ -6,25 +6,22 @@ use super::activation::{ActParams, NormedOutput, params, store_group};
 use super::matmul::Finished;
 use crate::lower::activation::{ActShape, GROUP};
 use crate::lower::gate::Gate;
+use crate::lower::softcap::capped;
 
-/// Adds results to the residual row in place and writes the next norm's activations.
+/// Adds results to the residual row in place and, where a split norm follows, writes its activations.
 #[derive(Debug)]
 pub struct ResidualOutput {
     residual: BufId,
     stride: u32,
-    normed: NormedOutput,
+    normed: Option<NormedOutput>,
 }
 
 impl ResidualOutput {
-    /// Declares the parameters: residual rows, norm weight, then the activations written.
-    pub fn declare(b: &mut KernelBuilder, out: ActShape, residual_rows: u32) -> Self {
-        let f32s = Type::scalar(Scalar::F32);
-        let stride = out.stride();
-        let residual = b.param("residual", f32s, residual_rows * stride, Access::ReadWrite, 64);
-        let weight = b.param("norm", f32s, stride, Access::Read, 64);
-        let (act, squares) = params(&out, b, Access::Write);
-        let squares = squares.expect("invariant: a residual's activations are normed");
-        Self { residual, stride, normed: NormedOutput { act, shape: out, squares, weight } }
+    /// Declares the parameters: residual rows, then norm weight and the activations written.
+    pub fn declare(b: &mut KernelBuilder, features: u32, out: Option<ActShape>, residual_rows: u32) -> Self {
+        let stride = features.next_multiple_of(GROUP);
+        let residual = b.param("residual", Type::scalar(Scalar::F32), residual_rows * stride, Access::ReadWrite, 64);
+        Self { residual, stride, normed: out.map(|out| NormedOutput::declare(b, out)) }
     }
 
     /// Emits the code for 32 features of one token.
@@ -45,7 +42,35 @@ impl ResidualOutput {
                 new
             })
             .collect();
-        self.normed.store(b, done.token, done.unit, &values);
+        if let Some(normed) = &self.normed {
+            normed.store(b, done.token, done.unit, &values);
+        }
+    }
+}
+
+/// Writes rows as they are.
+#[derive(Debug)]
+pub struct RowsOutput {
+    out: BufId,
+    stride: u32,
+}
+
+impl RowsOutput {
+    /// Declares the parameter: f32 [rows, features rounded up to 32].
+    pub fn declare(b: &mut KernelBuilder, features: u32, rows: u32) -> Self {
+        let stride = features.next_multiple_of(GROUP);
+        Self { out: b.param("rows", Type::scalar(Scalar::F32), rows * stride, Access::Write, 64), stride }
+    }
+
+    /// Emits the code for 32 features of one token.
+    pub fn store(&self, b: &mut KernelBuilder, done: &Finished) {
+        let at = b.mul(done.token, self.stride);
+        let feature = b.mul(done.unit, GROUP);
+        let at = b.add(at, feature);
+        for (i, &y) in done.rows.iter().enumerate() {
+            let to = b.add(at, i as u32 * u32::from(b.ty(y).lanes));
+            b.store(self.out, to, y);
+        }
     }
 }
 
@@ -84,18 +109,19 @@ impl GatedOutput {
 pub struct LogitsOutput {
     logits: BufId,
     vocab: u32,
+    softcap: Option<f32>,
 }
 
 impl LogitsOutput {
     /// Declares the parameter: f32 [rows, vocab].
-    pub fn declare(b: &mut KernelBuilder, vocab: u32, rows: u32) -> Self {
-        Self { logits: b.param("logits", Type::scalar(Scalar::F32), rows * vocab, Access::Write, 64), vocab }
+    pub fn declare(b: &mut KernelBuilder, vocab: u32, rows: u32, softcap: Option<f32>) -> Self {
+        Self { logits: b.param("logits", Type::scalar(Scalar::F32), rows * vocab, Access::Write, 64), vocab, softcap }
     }
 
     /// Emits the code for one block of one row. The last block of a vocabulary that is no multiple of the lanes is written lane
     /// by lane.
     pub fn store(&self, b: &mut KernelBuilder, done: &Finished) {
-        let y = done.rows[0];
+        let y = capped(b, done.rows[0], self.softcap);
         let lanes = b.ty(y).lanes;
         let whole = self.vocab / u32::from(lanes);
         let rest = self.vocab % u32::from(lanes);

@@ -1,8 +1,8 @@
 //! How heads lie in the KV cache, and the epilogue of the q, k and v projections.
 //!
 //! RoPE partners are beside each other, so a rotation is a lane swap and two products within one block. The key cache is
-//! `[kv_heads, ctx / lanes, dims, lanes]` (positions innermost, so that scores need no horizontal sums), the value cache
-//! `[kv_heads, ctx, dims]`.
+//! `[kv_heads, positions / lanes, dims, lanes]` (positions innermost, so that scores need no horizontal sums), the value cache
+//! `[kv_heads, positions, dims]`.
 
 use slmc_ir::graph::DType;
 use slmc_ir::kernel::{Access, BinaryOp, BufId, Builtin, KernelBuilder, Scalar, Type, ValueId};
@@ -79,7 +79,8 @@ impl QkvOutput {
             let block = local(b, begin);
             let (head, dim) = self.place(b, block, per_head, lanes);
             let at = b.mul(head, h.positions);
-            let at = b.add(at, pos);
+            let place = h.place(b, pos);
+            let at = b.add(at, place);
             let at = b.mul(at, h.dims);
             let at = b.add(at, dim);
             let v = if h.cache == DType::F16 { b.convert(y, Scalar::F16) } else { y };
@@ -115,12 +116,13 @@ impl QkvOutput {
         let lanes = u32::from(sched.lanes);
         let (head, dim) = self.place(b, block, per_head, lanes);
         let at = b.mul(head, h.positions / lanes);
-        let column = b.div(pos, lanes);
+        let place = h.place(b, pos);
+        let column = b.div(place, lanes);
         let at = b.add(at, column);
         let at = b.mul(at, h.dims);
         let at = b.add(at, dim);
         let at = b.mul(at, lanes);
-        let within = b.binary(BinaryOp::Rem, pos, lanes);
+        let within = b.binary(BinaryOp::Rem, place, lanes);
         let at = b.add(at, within);
         let key = if h.cache == DType::F16 { b.convert(key, Scalar::F16) } else { key };
         for i in 0..sched.lanes {

@@ -4,8 +4,10 @@ pub mod activation;
 pub mod attention;
 pub mod embed;
 pub mod epilogue;
+pub mod head_norm;
 pub mod heads;
 pub mod matmul;
+pub mod norm;
 pub mod product;
 pub mod quantize;
 pub mod schedule;
@@ -16,10 +18,10 @@ use slmc_ir::plan::MatrixLayout;
 use slmc_ir::target::Target;
 
 use super::activation::ActShape;
-use super::emit::{Attention, Embed, Emit, Epilogue, Frame, Pick, Spans};
+use super::emit::{Attention, Embed, Emit, Epilogue, Frame, HeadNorm, Norm, Pick, Spans};
 use super::heads::Heads;
 use super::launch::{HEAD_ROWS, Launch, Limits, Phase};
-use epilogue::{GatedOutput, LogitsOutput, ResidualOutput};
+use epilogue::{GatedOutput, LogitsOutput, ResidualOutput, RowsOutput};
 use heads::QkvOutput;
 use schedule::Schedule;
 
@@ -62,9 +64,9 @@ impl Emit for Cpu {
         activation::buffers(shape)
     }
 
-    fn heads(&self, attrs: &AttentionAttrs, cache: DType, ctx: u32) -> Heads {
+    fn heads(&self, attrs: &AttentionAttrs, cache: DType, limits: &Limits) -> Heads {
         let lanes = u32::from(self.sched.lanes);
-        Heads::new(attrs, cache, ctx, lanes, lanes, self.sched.attention_positions)
+        Heads::new(attrs, cache, limits, lanes, lanes, self.sched.attention_positions)
     }
 
     fn over_limits(&self, _: &Kernel) -> Vec<String> {
@@ -82,14 +84,17 @@ impl Emit for Cpu {
                 let declare = |b: &mut _| QkvOutput::declare(b, heads, parts, rotated, rows);
                 matmul::launch(frame, name, sched, limits, declare, |b, o, done| o.store(b, sched, &done))
             }
-            Epilogue::Residual { out, rows } => {
-                matmul::launch(frame, name, sched, limits, |b| ResidualOutput::declare(b, out, rows), |b, o, done| o.store(b, &done))
+            Epilogue::Residual { features, out, rows } => {
+                matmul::launch(frame, name, sched, limits, |b| ResidualOutput::declare(b, features, out, rows), |b, o, done| o.store(b, &done))
+            }
+            Epilogue::Rows { features, rows } => {
+                matmul::launch(frame, name, sched, limits, |b| RowsOutput::declare(b, features, rows), |b, o, done| o.store(b, &done))
             }
             Epilogue::Gated { gate, out } => {
                 matmul::launch(frame, name, sched, limits, |b| GatedOutput::declare(b, gate, out), |b, o, done| o.store(b, &done))
             }
-            Epilogue::Logits { vocab, rows } => {
-                matmul::launch(frame, name, sched, limits, |b| LogitsOutput::declare(b, vocab, rows), |b, o, done| o.store(b, &done))
+            Epilogue::Logits { vocab, rows, softcap } => {
+                matmul::launch(frame, name, sched, limits, |b| LogitsOutput::declare(b, vocab, rows, softcap), |b, o, done| o.store(b, &done))
             }
         }
     }
@@ -100,6 +105,14 @@ impl Emit for Cpu {
 
     fn spans(&self, _: &str, _: &Attention, _: &Limits) -> Option<Spans> {
         None
+    }
+
+    fn norm(&self, name: &str, norm: &Norm, limits: &Limits) -> Launch {
+        norm::launch(name, norm, &self.sched, limits)
+    }
+
+    fn head_norm(&self, name: &str, norm: &HeadNorm, limits: &Limits) -> Launch {
+        head_norm::launch(name, norm, &self.sched, limits)
     }
 
     fn quantize(&self, name: &str, from: ActShape, to: ActShape, phase: Phase, limits: &Limits) -> Launch {

@@ -8,12 +8,13 @@ use slmc_ir::graph::DType;
 use slmc_ir::kernel::{Access, BinaryOp, Builtin, CmpOp, KernelBuilder, Type, ValueId};
 use slmc_ir::plan::Extent;
 
-use super::activation::{ALIGN, Exchange, F32X4, GROUP_LANES, QUAD, params, store_quads};
-use super::epilogue::{Stream, normed};
+use super::activation::{ALIGN, F32X4, GROUP_LANES, QUAD};
+use super::epilogue::{NormedOutput, Stream};
 use super::heads::BLOCK;
 use super::reduce::vector_of;
 use super::schedule::Schedule;
 use super::weights::{Matrix, codes_to_f32, nibbles, scale_of, top_bits};
+use crate::lower::activation::GROUP;
 use crate::lower::codes::code_offset;
 use crate::lower::emit::Embed;
 use crate::lower::launch::{Launch, Limits};
@@ -21,7 +22,7 @@ use crate::lower::launch::{Launch, Limits};
 /// Makes the kernel.
 pub fn launch(name: &str, embed: &Embed, sched: &Schedule, limits: &Limits) -> Launch {
     let lanes = sched.gpu.lanes;
-    let quads = embed.out.stride() / QUAD;
+    let quads = embed.features.next_multiple_of(GROUP) / QUAD;
     let tokens = Extent::tokens(1, limits.tokens(embed.phase));
     let runs = Extent::fixed(quads.div_ceil(lanes));
     let mut kb = KernelBuilder::new(name, limits.bounds(embed.phase), [tokens.max, runs.max, 1]);
@@ -30,9 +31,7 @@ pub fn launch(name: &str, embed: &Embed, sched: &Schedule, limits: &Limits) -> L
     let ids = b.param("tokens", Type::INDEX, limits.chunk, Access::Read, ALIGN);
     let table = Matrix::declare(b, "table", embed.layout, embed.k, embed.span.count);
     let residual = b.param("residual", F32X4, embed.residual_rows * quads, Access::Write, ALIGN);
-    let weight = b.param("norm", F32X4, quads, Access::Read, ALIGN);
-    let act = params(&embed.out, b);
-    let exchange = Exchange::declare(b, &embed.out, lanes, 1);
+    let normed = embed.out.map(|out| NormedOutput::declare(b, out, lanes, 1));
 
     let token = b.builtin(Builtin::Grid(0));
     let lane = b.builtin(Builtin::Lane);
@@ -64,9 +63,10 @@ pub fn launch(name: &str, embed: &Embed, sched: &Schedule, limits: &Limits) -> L
     let at = b.mul(token, quads);
     let at = b.add(at, within);
     b.if_(stored, |b| b.store(residual, at, values));
-    let group = b.div(within, GROUP_LANES);
-    let quad = normed(b, &embed.out, weight, within, Stream { row: token, group, values, stored });
-    store_quads(b, &act, &embed.out, &exchange, &[quad]);
+    if let Some(normed) = normed {
+        let group = b.div(within, GROUP_LANES);
+        normed.store(b, &[(within, Stream { row: token, group, values, stored })]);
+    }
     Launch { kernel: kb.finish(), grid: [tokens, runs, Extent::fixed(1)] }
 }
 

@@ -1,4 +1,4 @@
-//! What follows a product, by quads: the next norm, rotation and cache writes, the gate, logits.
+//! What follows a product, by quads: the next norm, rotation and cache writes, the gate, rows as they are, logits.
 //!
 //! A lane holds quads of features, of one token each; its eight neighbours hold the rest of the block. All lanes run an
 //! epilogue in uniform flow; what is not to be stored is marked so, and has a token and a unit in range all the same.
@@ -7,10 +7,11 @@ use slmc_ir::kernel::{Access, BinaryOp, BufId, Builtin, CmpOp, KernelBuilder, Re
 
 use super::activation::{ALIGN, ActParams, Exchange, F32, F32X4, GROUP_LANES, QUAD, Quad, params, store_quads};
 use super::heads::BLOCK;
-use crate::lower::activation::ActShape;
+use crate::lower::activation::{ActShape, GROUP};
 use crate::lower::emit::Epilogue;
 use crate::lower::gate::Gate;
 use crate::lower::heads::{Heads, Parts};
+use crate::lower::softcap::capped;
 
 const F32X2: Type = Type::vector(Scalar::F32, 2);
 
@@ -42,6 +43,15 @@ pub enum Output {
         logits: BufId,
         /// Columns.
         vocab: u32,
+        /// Soft cap.
+        softcap: Option<f32>,
+    },
+    /// [`Epilogue::Rows`].
+    Rows {
+        /// f32x4 [rows, quads].
+        rows: BufId,
+        /// Quads of a row.
+        quads: u32,
     },
 }
 
@@ -50,27 +60,31 @@ impl Output {
     pub fn declare(b: &mut KernelBuilder, epilogue: &Epilogue, lanes: u32, tokens: u32) -> Self {
         match *epilogue {
             Epilogue::Qkv { heads, parts, rotated, rows } => Self::Qkv(QkvOutput::declare(b, heads, parts, rotated, rows)),
-            Epilogue::Residual { out, rows } => {
-                let residual = b.param("residual", F32X4, rows * out.stride() / QUAD, Access::ReadWrite, ALIGN);
-                let weight = b.param("norm", F32X4, out.stride() / QUAD, Access::Read, ALIGN);
-                let act = params(&out, b);
-                let exchange = Exchange::declare(b, &out, lanes, tokens);
-                Self::Residual(ResidualOutput { residual, weight, act, shape: out, exchange })
+            Epilogue::Residual { features, out, rows } => {
+                let quads = features.next_multiple_of(GROUP) / QUAD;
+                let residual = b.param("residual", F32X4, rows * quads, Access::ReadWrite, ALIGN);
+                Self::Residual(ResidualOutput { residual, quads, normed: out.map(|out| NormedOutput::declare(b, out, lanes, tokens)) })
+            }
+            Epilogue::Rows { features, rows } => {
+                let quads = features.next_multiple_of(GROUP) / QUAD;
+                Self::Rows { rows: b.param("rows", F32X4, rows * quads, Access::Write, ALIGN), quads }
             }
             Epilogue::Gated { gate, out } => {
                 let act = params(&out, b);
                 let exchange = Exchange::declare(b, &out, lanes, tokens);
                 Self::Gated(GatedOutput { gate, act, shape: out, exchange })
             }
-            Epilogue::Logits { vocab, rows } => Self::Logits { logits: b.param("logits", F32, rows * vocab, Access::Write, ALIGN), vocab },
+            Epilogue::Logits { vocab, rows, softcap } => {
+                Self::Logits { logits: b.param("logits", F32, rows * vocab, Access::Write, ALIGN), vocab, softcap }
+            }
         }
     }
 
     /// Bytes of workgroup memory that [`Self::declare`] takes.
     pub fn shared_bytes(epilogue: &Epilogue, lanes: u32, tokens: u32) -> u32 {
         match epilogue {
-            Epilogue::Residual { out, .. } | Epilogue::Gated { out, .. } => Exchange::bytes(out, lanes, tokens),
-            Epilogue::Qkv { .. } | Epilogue::Logits { .. } => 0,
+            Epilogue::Residual { out: Some(out), .. } | Epilogue::Gated { out, .. } => Exchange::bytes(out, lanes, tokens),
+            Epilogue::Residual { out: None, .. } | Epilogue::Rows { .. } | Epilogue::Qkv { .. } | Epilogue::Logits { .. } => 0,
         }
     }
 
@@ -82,33 +96,44 @@ impl Output {
             Self::Qkv(out) => finished.iter().for_each(|f| b.if_(f.stored, |b| out.store(b, place, f))),
             Self::Residual(out) => out.store(b, place, finished),
             Self::Gated(out) => out.store(b, finished),
-            Self::Logits { logits, vocab } => {
+            Self::Logits { logits, vocab, softcap } => {
                 for f in finished {
-                    b.if_(f.stored, |b| store_logits(b, *logits, *vocab, place, f));
+                    b.if_(f.stored, |b| {
+                        let values = capped(b, f.quads[0], *softcap);
+                        store_logits(b, *logits, *vocab, place, f, values);
+                    });
+                }
+            }
+            Self::Rows { rows, quads } => {
+                for f in finished {
+                    let within = b.mul(f.unit, GROUP_LANES);
+                    let within = b.add(within, place);
+                    let at = b.mul(f.token, *quads);
+                    let at = b.add(at, within);
+                    b.if_(f.stored, |b| b.store(*rows, at, f.quads[0]));
                 }
             }
         }
     }
 }
 
-/// Adds to the residual rows in place and writes the next norm's activations.
+/// Adds to the residual rows in place and, where a split norm follows, writes its activations.
 #[derive(Debug)]
 pub struct ResidualOutput {
     residual: BufId,
-    weight: BufId,
-    act: ActParams,
-    shape: ActShape,
-    exchange: Exchange,
+    /// Quads of a row.
+    quads: u32,
+    normed: Option<NormedOutput>,
 }
 
 impl ResidualOutput {
     fn store(&self, b: &mut KernelBuilder, place: ValueId, finished: &[Finished]) {
-        let quads: Vec<Quad> = finished
+        let streams: Vec<(ValueId, Stream)> = finished
             .iter()
             .map(|f| {
                 let within = b.mul(f.unit, GROUP_LANES);
                 let within = b.add(within, place);
-                let at = b.mul(f.token, self.shape.stride() / QUAD);
+                let at = b.mul(f.token, self.quads);
                 let at = b.add(at, within);
                 // Lanes that store nothing may share their place with one that does, so they do not read either.
                 let sum = b.var(F32X4, 0.0f32);
@@ -118,10 +143,36 @@ impl ResidualOutput {
                     b.store(self.residual, at, new);
                     b.set(sum, new);
                 });
-                let sum = b.get(sum);
-                normed(b, &self.shape, self.weight, within, Stream { row: f.token, group: f.unit, values: sum, stored: f.stored })
+                let values = b.get(sum);
+                (within, Stream { row: f.token, group: f.unit, values, stored: f.stored })
             })
             .collect();
+        if let Some(normed) = &self.normed {
+            normed.store(b, &streams);
+        }
+    }
+}
+
+/// The activations of a split norm, made of quads of the residual stream.
+#[derive(Debug)]
+pub struct NormedOutput {
+    weight: BufId,
+    act: ActParams,
+    shape: ActShape,
+    exchange: Exchange,
+}
+
+impl NormedOutput {
+    /// Declares the parameters, norm weight and activations written, and workgroup memory for `quads` quads a lane.
+    pub fn declare(b: &mut KernelBuilder, shape: ActShape, lanes: u32, quads: u32) -> Self {
+        let weight = b.param("norm", F32X4, shape.stride() / QUAD, Access::Read, ALIGN);
+        let act = params(&shape, b);
+        Self { weight, act, shape, exchange: Exchange::declare(b, &shape, lanes, quads) }
+    }
+
+    /// Writes all that the lane has, each with its place among the quads of a row.
+    pub fn store(&self, b: &mut KernelBuilder, streams: &[(ValueId, Stream)]) {
+        let quads: Vec<Quad> = streams.iter().map(|&(within, stream)| normed(b, &self.shape, self.weight, within, stream)).collect();
         store_quads(b, &self.act, &self.shape, &self.exchange, &quads);
     }
 }
@@ -141,7 +192,7 @@ pub struct Stream {
 
 /// The next norm's quad of a quad of the residual stream: multiplied by the norm's weight (f32x4 [stride/4], at `within`), with
 /// its sum of squares.
-pub fn normed(b: &mut KernelBuilder, shape: &ActShape, weight: BufId, within: ValueId, stream: Stream) -> Quad {
+fn normed(b: &mut KernelBuilder, shape: &ActShape, weight: BufId, within: ValueId, stream: Stream) -> Quad {
     let Stream { row, group, values, stored } = stream;
     let squares = shape.norm.map(|_| {
         let squares = b.mul(values, values);
@@ -298,7 +349,7 @@ impl QkvOutput {
 }
 
 /// Writes the logits of a quad; those past the vocabulary do not exist.
-fn store_logits(b: &mut KernelBuilder, logits: BufId, vocab: u32, place: ValueId, f: &Finished) {
+fn store_logits(b: &mut KernelBuilder, logits: BufId, vocab: u32, place: ValueId, f: &Finished, values: ValueId) {
     let column = b.mul(f.unit, BLOCK);
     let first = b.mul(place, QUAD);
     let column = b.add(column, first);
@@ -308,7 +359,7 @@ fn store_logits(b: &mut KernelBuilder, logits: BufId, vocab: u32, place: ValueId
         let exists = b.cmp(CmpOp::Lt, column, vocab);
         b.if_(exists, |b| {
             let at = b.add(row, column);
-            let value = b.extract(f.quads[0], i);
+            let value = b.extract(values, i);
             b.store(logits, at, value);
         });
     }

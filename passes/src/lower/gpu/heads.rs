@@ -13,13 +13,14 @@ use slmc_ir::graph::{AttentionAttrs, DType};
 use slmc_ir::kernel::{BinaryOp, BufId, KernelBuilder, Scalar, Type, ValueId};
 
 use crate::lower::heads::Heads;
+use crate::lower::launch::Limits;
 
 /// Positions whose pairs lie beside each other in the key cache, and rows of a packed block.
 pub const BLOCK: u32 = 32;
 
 /// The geometry of a layer.
-pub fn geometry(attrs: &AttentionAttrs, cache: DType, ctx: u32) -> Heads {
-    Heads::new(attrs, cache, ctx, 2, BLOCK, BLOCK)
+pub fn geometry(attrs: &AttentionAttrs, cache: DType, limits: &Limits) -> Heads {
+    Heads::new(attrs, cache, limits, 2, BLOCK, BLOCK)
 }
 
 impl Heads {

@@ -11,12 +11,12 @@
 use slmc_ir::kernel::{BinaryOp, Builtin, CmpOp, KernelBuilder, Scalar, Type, ValueId, VarId};
 use slmc_ir::plan::Extent;
 
-use super::activation::{ActSource, F32, F32X4, GROUP_LANES, I8X4};
+use super::activation::{ActSource, F32, F32X4, GROUP_LANES};
 use super::bias::Bias;
 use super::epilogue::{Finished, Output};
 use super::reduce::vector_of;
 use super::schedule::{PART, Schedule};
-use super::tile::{self, ActTile, Numbers, ROWS, WeightTile};
+use super::tile::{self, ActTile, Numbers, ROWS, WeightTile, bytes_of};
 use super::weights::Matrix;
 use crate::lower::emit::{Epilogue, Frame};
 use crate::lower::launch::{Launch, Limits, Phase};
@@ -47,7 +47,7 @@ struct Tiling {
 impl Tiling {
     /// The greatest tile of tokens that the step can fill and workgroup memory can hold.
     fn new(frame: &Frame, epilogue: &Epilogue, sched: &Schedule, limits: &Limits) -> Self {
-        let numbers = if frame.act.quantized && sched.gpu.int_dot { Numbers::I8 } else { Numbers::F32 };
+        let numbers = Numbers::of(frame.act.quantized, &sched.gpu);
         let row_lanes = ROWS / (4 * frame.unit_blocks);
         let most = limits.tokens(frame.phase);
         let of = |lanes: u32, lane_tokens: u32| Self {
@@ -214,7 +214,7 @@ impl Multiply<'_> {
         }
         let products = match self.numbers {
             Numbers::I8 => self.codes(b),
-            Numbers::F32 => {
+            Numbers::F32 | Numbers::F16 => {
                 let vars: Vec<VarId> = sums.iter().map(|_| b.var(F32X4, 0.0f32)).collect();
                 self.numbers(b, &vars);
                 vars.into_iter().map(|v| b.get(v)).collect()
@@ -237,30 +237,36 @@ impl Multiply<'_> {
     fn numbers(&self, b: &mut KernelBuilder, sums: &[VarId]) {
         let elems = self.numbers.elems();
         b.for_unrolled(0u32, elems, 1, elems, |b, elem| {
-            // Columns of four rows each, from rows of four columns each.
-            let columns: Vec<Vec<ValueId>> = self
+            // Per quad of rows and four columns of the element: the columns, from rows.
+            let columns: Vec<Vec<[ValueId; 4]>> = self
                 .quads
                 .iter()
                 .map(|&q| {
-                    let rows = self.weights.quad(b, q, elem);
-                    (0..4u16)
-                        .map(|c| {
-                            let low = b.shuffle(rows[0], rows[1], vec![c, 4 + c]);
-                            let high = b.shuffle(rows[2], rows[3], vec![c, 4 + c]);
-                            b.shuffle(low, high, vec![0, 1, 2, 3])
+                    let rows = self.weights.quad(b, q, elem).map(|row| self.numbers.unpack(b, row));
+                    (0..rows[0].len())
+                        .map(|part| {
+                            let rows = [0, 1, 2, 3].map(|r: usize| rows[r][part]);
+                            [0, 1, 2, 3].map(|c| {
+                                let low = b.shuffle(rows[0], rows[1], vec![c, 4 + c]);
+                                let high = b.shuffle(rows[2], rows[3], vec![c, 4 + c]);
+                                b.shuffle(low, high, vec![0, 1, 2, 3])
+                            })
                         })
                         .collect()
                 })
                 .collect();
             for (t, &token) in self.tokens.iter().enumerate() {
                 let act = self.acts.elem(b, token, elem);
-                for (q, columns) in columns.iter().enumerate() {
+                let acts = self.numbers.unpack(b, act);
+                for (q, parts) in columns.iter().enumerate() {
                     let var = sums[t * self.quads.len() + q];
                     let mut sum = b.get(var);
-                    for (c, &column) in columns.iter().enumerate() {
-                        let a = b.extract(act, c as u16);
-                        let a = b.repeat(a, 4);
-                        sum = b.fma(column, a, sum);
+                    for (columns, &act) in parts.iter().zip(&acts) {
+                        for (&column, c) in columns.iter().zip(0..) {
+                            let a = b.extract(act, c);
+                            let a = b.repeat(a, 4);
+                            sum = b.fma(column, a, sum);
+                        }
                     }
                     b.set(var, sum);
                 }
@@ -274,10 +280,10 @@ impl Multiply<'_> {
         let mut sums = vec![[zero; 4]; self.tokens.len() * self.quads.len()];
         for elem in 0..self.numbers.elems() {
             let elem = b.constant(Type::INDEX, elem);
-            let rows: Vec<[Vec<ValueId>; 4]> = self.quads.iter().map(|&q| self.weights.quad(b, q, elem).map(|row| quads_of(b, row))).collect();
+            let rows: Vec<[Vec<ValueId>; 4]> = self.quads.iter().map(|&q| self.weights.quad(b, q, elem).map(|row| bytes_of(b, row))).collect();
             for (t, &token) in self.tokens.iter().enumerate() {
                 let act = self.acts.elem(b, token, elem);
-                let act = quads_of(b, act);
+                let act = bytes_of(b, act);
                 for (q, rows) in rows.iter().enumerate() {
                     for (sum, row) in sums[t * self.quads.len() + q].iter_mut().zip(rows) {
                         for (&w, &a) in row.iter().zip(&act) {
@@ -294,15 +300,4 @@ impl Multiply<'_> {
             })
             .collect()
     }
-}
-
-/// Sixteen codes as four times four.
-fn quads_of(b: &mut KernelBuilder, codes: ValueId) -> Vec<ValueId> {
-    let words = b.bitcast(codes, Type::vector(Scalar::U32, 4));
-    (0..4)
-        .map(|i| {
-            let word = b.extract(words, i);
-            b.bitcast(word, I8X4)
-        })
-        .collect()
 }

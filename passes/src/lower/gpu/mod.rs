@@ -25,7 +25,7 @@ use slmc_ir::plan::MatrixLayout;
 use slmc_ir::target;
 
 use super::activation::{ActShape, GROUP};
-use super::emit::{Attention, Embed, Emit, Epilogue, Frame, Pick, Spans};
+use super::emit::{Attention, Embed, Emit, Epilogue, Frame, HeadNorm, Norm, Pick, Spans};
 use super::heads::Heads;
 use super::launch::{HEAD_ROWS, Launch, Limits, Phase};
 use argmax::Argmax;
@@ -71,8 +71,8 @@ impl Emit for Gpu {
         activation::buffers(shape)
     }
 
-    fn heads(&self, attrs: &AttentionAttrs, cache: DType, ctx: u32) -> Heads {
-        heads::geometry(attrs, cache, ctx)
+    fn heads(&self, attrs: &AttentionAttrs, cache: DType, limits: &Limits) -> Heads {
+        heads::geometry(attrs, cache, limits)
     }
 
     fn over_limits(&self, kernel: &Kernel) -> Vec<String> {
@@ -111,6 +111,18 @@ impl Emit for Gpu {
     fn spans(&self, name: &str, what: &Attention, limits: &Limits) -> Option<Spans> {
         let attention = attention::Attention::new(what, &self.sched.gpu);
         (attention.spans(limits) > 1).then(|| Spans { parts: attention.parts(limits), combine: attention.combine(name, limits) })
+    }
+
+    fn norms_rows(&self) -> bool {
+        false
+    }
+
+    fn norm(&self, name: &str, norm: &Norm, limits: &Limits) -> Launch {
+        unreachable!("invariant: `{name}` {norm:?} {limits:?} was refused")
+    }
+
+    fn head_norm(&self, name: &str, norm: &HeadNorm, limits: &Limits) -> Launch {
+        unreachable!("invariant: `{name}` {norm:?} {limits:?} was refused")
     }
 
     fn quantize(&self, name: &str, from: ActShape, to: ActShape, phase: Phase, limits: &Limits) -> Launch {

@@ -15,7 +15,7 @@ impl Lowering<'_> {
             self.fault(node, "a group of kind attention that does not begin with one");
             return;
         };
-        if attrs.window.is_some() || attrs.softcap.is_some() {
+        if (attrs.window.is_some() || attrs.softcap.is_some()) && !self.emit.norms_rows() {
             self.fault(node, "attention with a window or a soft cap");
             return;
         }
@@ -26,15 +26,15 @@ impl Lowering<'_> {
             self.consequence(node, "its operands are not the results of a fused q, k, v group");
             return;
         };
-        let heads = self.emit.heads(&attrs, self.graph.values[inputs[1]].ty.dtype, self.limits.ctx);
+        let heads = self.emit.heads(&attrs, self.graph.values[inputs[1]].ty.dtype, &self.limits);
         let quantized = self.quantized(group);
         let rows = self.rows(phase);
         // A group of 32 features must lie in one head to be quantized by the tile that makes it.
         let fused = quantized.is_some() && attrs.head_dim % GROUP == 0;
         let shape = ActShape { quantized: fused, k: attrs.heads * attrs.head_dim, rows, norm: None };
         let buffers = self.act_buffers(&format!("{result}"), &shape, false);
-        let name = format!("attention_{}_s{:x}_{}_{}", heads.tag(), attrs.scale.to_bits(), shape.tag(), phase.tag());
-        let attention = Attention { heads, scale: attrs.scale, out: shape, phase, q_rows: rows };
+        let attention = Attention { heads, scale: attrs.scale, softcap: attrs.softcap, out: shape, phase, q_rows: rows };
+        let name = attention.kernel_name();
         let (emit, limits) = (self.emit, self.limits);
         let spans = emit.spans(&format!("combine_{name}"), &attention, &limits);
         let parts: Option<Vec<ArenaId>> =

@@ -1,6 +1,6 @@
 //! The head's projection: hidden rows to logits.
 
-use slmc_ir::graph::NodeId;
+use slmc_ir::graph::{NodeId, Op};
 use slmc_ir::plan::Binding;
 
 use super::Run;
@@ -13,6 +13,11 @@ impl Lowering<'_> {
     pub(super) fn logits(&mut self, node: NodeId, run: &mut Run) {
         let weights = self.node(node).weights.clone();
         let Some((act, shape)) = self.act_of(node, run) else { return };
+        let result = self.node(node).output;
+        let softcap = self.graph.head.order.iter().map(|&n| self.node(n)).find_map(|n| match n.op {
+            Op::Softcap { cap } if n.inputs[0] == result => Some(cap),
+            _ => None,
+        });
         let vocab = self.plan.vocab;
         let product = Product {
             node,
@@ -24,6 +29,6 @@ impl Lowering<'_> {
             biases: weights.get(1).map(|b| (weights[0], *b)).into_iter().collect(),
         };
         let outputs = vec![Binding::Arena(self.plan.logits)];
-        self.project(product, Epilogue::Logits { vocab, rows: HEAD_ROWS }, |_| outputs, run);
+        self.project(product, Epilogue::Logits { vocab, rows: HEAD_ROWS, softcap }, |_| outputs, run);
     }
 }

@@ -3,7 +3,9 @@
 mod attention;
 mod embed;
 mod gated;
+mod linear;
 mod logits;
+mod norm;
 mod pick;
 mod project;
 mod qkv;
@@ -25,12 +27,22 @@ enum Repr {
     Tokens,
     /// f32 rows of the residual stream.
     Residual(ArenaId),
+    /// f32 rows of a product.
+    Rows(ArenaId),
     /// Activations that feed a `linear`.
     Act(Vec<ArenaId>, ActShape),
     /// Query rows, heads padded.
     Queries(ArenaId),
     /// A half of a KV slot: index into the plan's.
     Cache(u32),
+}
+
+/// The weight of a norm.
+#[derive(Debug, Clone, Copy)]
+struct NormWeight {
+    weight: WeightId,
+    /// Added to each element.
+    plus: f32,
 }
 
 /// The values of a segment that are in memory, and the dispatches so far.
@@ -54,6 +66,8 @@ impl Lowering<'_> {
                 GroupKind::Attention => self.attention(group, &mut run),
                 GroupKind::LinearResidual => self.residual(group, &mut run),
                 GroupKind::GatedLinear => self.gated(group, &mut run),
+                GroupKind::Norm => self.norm(group, &mut run),
+                GroupKind::Linear if group.nodes.len() == 1 => self.linear(group, &mut run),
                 GroupKind::Linear | GroupKind::Single => {
                     let what = format!("no {} schedule for this node outside a fused group", self.emit.kind());
                     for &n in &group.nodes {
@@ -79,6 +93,8 @@ impl Lowering<'_> {
                     run.values.insert(node.output, Repr::Act(buffers.clone(), shape));
                 }
                 Op::Linear => self.logits(n, &mut run),
+                // The kernel of the logits has capped them.
+                Op::Softcap { .. } if graph.def(node.inputs[0]).is_some_and(|def| def.op == Op::Linear) => {}
                 _ => {
                     let what = format!("no {} schedule for this node in the head", self.emit.kind());
                     self.fault(n, &what);
@@ -127,32 +143,44 @@ impl Lowering<'_> {
         })
     }
 
-    /// The norm and quantization that end a group: gives the activations' arena buffers and shape, and the norm's weight, and
-    /// records their value.
-    fn normed_output(&mut self, group: &Group, run: &mut Run) -> Option<(Vec<ArenaId>, ActShape, WeightId)> {
-        let last = *group.nodes.last()?;
-        let Some((attrs, weight, normed)) = self.find(group, |op| matches!(op, Op::RmsNorm(_))).next().and_then(|n| match n.op {
-            Op::RmsNorm(a) => Some((a, n.weights[0], n.output)),
+    /// The weight of a node that is a norm.
+    fn norm_weight(&self, norm: NodeId) -> NormWeight {
+        let node = self.node(norm);
+        let plus = if matches!(node.op, Op::RmsNorm(NormAttrs { unit_offset: true, .. })) { 1.0 } else { 0.0 };
+        NormWeight { weight: node.weights[0], plus }
+    }
+
+    /// The split norm of a group, if it has one, and the quantization after it: gives the activations' arena buffers and shape,
+    /// and the norm's weight, and records their value. `Some(None)` is a group without norm.
+    #[allow(clippy::type_complexity, reason = "named at its two calls")]
+    fn split_norm_output(&mut self, group: &Group, run: &mut Run) -> Option<Option<(Vec<ArenaId>, ActShape, NormWeight)>> {
+        let norm = group.nodes.iter().copied().find_map(|n| match self.node(n).op {
+            Op::RmsNorm(attrs) => Some((n, attrs)),
             _ => None,
-        }) else {
-            self.fault(last, "a residual that no rms_norm follows");
-            return None;
-        };
-        let NormAttrs { eps, heads } = attrs;
+        });
+        let Some((n, NormAttrs { eps, heads, .. })) = norm else { return Some(None) };
         if heads != 1 {
-            self.fault(last, "a norm per head after a residual");
+            self.fault(n, "a norm per head after a residual");
             return None;
         }
+        let (buffers, shape) = self.norm_output(n, group, Some(eps), run)?;
+        Some(Some((buffers, shape, self.norm_weight(n))))
+    }
+
+    /// Buffers and shape of the activations that a norm, and the quantization at the end of its group, make; records their value.
+    /// With an eps the norm is split: its factor is left to the consumer.
+    fn norm_output(&mut self, norm: NodeId, group: &Group, split: Option<f32>, run: &mut Run) -> Option<(Vec<ArenaId>, ActShape)> {
+        let normed = self.node(norm).output;
         let k = self.graph.values[normed].ty.last()?;
         let quantized = self.quantized(group);
         let is_output = self.graph.body.outputs.iter().any(|&v| v == normed || Some(v) == quantized);
         let quantize = quantized.is_some() || (is_output && self.boundary_quantized());
         if quantized.is_some() && self.users(normed).count() > 1 {
-            self.fault(last, "a normed value that is used both quantized and as f32; give its linears one kind of format");
+            self.fault(norm, "a normed value that is used both quantized and as f32; give its linears one kind of format");
             return None;
         }
         let rows = self.rows(if is_output { Phase::Prefill } else { run.phase });
-        let shape = ActShape { quantized: quantize, k, rows, norm: Some(SplitNorm { features: k, eps }) };
+        let shape = ActShape { quantized: quantize, k, rows, norm: split.map(|eps| SplitNorm { features: k, eps }) };
         let buffers = match &self.boundary {
             Some((buffers, _)) if is_output => buffers.clone(),
             _ if is_output => {
@@ -163,6 +191,22 @@ impl Lowering<'_> {
             _ => self.act_buffers(&format!("{normed}"), &shape, false),
         };
         run.values.insert(quantized.unwrap_or(normed), Repr::Act(buffers.clone(), shape));
-        Some((buffers, shape, weight))
+        Some((buffers, shape))
+    }
+
+    /// The residual rows to which a sum adds `term`, of `node`'s group; the sum lies there afterwards.
+    fn add_to_stream(&mut self, node: NodeId, sum: &Node, term: ValueId, run: &mut Run) -> Option<ArenaId> {
+        let before = if sum.inputs[0] == term { sum.inputs[1] } else { sum.inputs[0] };
+        let Some(Repr::Residual(residual)) = run.values.get(&before).cloned() else {
+            self.consequence(node, "its residual is not the stream that the embedding began");
+            return None;
+        };
+        let mut later = self.graph.body.order.iter().skip_while(|&&n| self.graph.nodes[n].output != sum.output).skip(1);
+        if later.any(|&n| self.graph.nodes[n].inputs.contains(&before)) {
+            self.fault(node, "the residual before the sum is used again after it");
+            return None;
+        }
+        run.values.insert(sum.output, Repr::Residual(residual));
+        Some(residual)
     }
 }

@@ -66,7 +66,7 @@ impl Lowering<'_> {
         let bias = elems.iter().any(Option::is_some).then(|| {
             elems.resize(elems.len().next_multiple_of((unit_blocks * u32::from(layout.lanes)) as usize), None);
             let name = elems.iter().flatten().next().map_or_else(String::new, |(w, _)| self.graph.weights[*w].name.clone());
-            self.pack(name, PackedContent::Gather { elems })
+            self.pack(name, PackedContent::Gather { elems, plus: 0.0 })
         });
         let outputs = outputs(self);
         for (span, weights) in sections {

@@ -67,7 +67,7 @@ enum Output {
 impl<'a> Attention<'a> {
     /// Attention on a device.
     pub fn new(what: &emit::Attention, gpu: &'a Gpu) -> Self {
-        let emit::Attention { heads, scale, out, phase, q_rows } = *what;
+        let emit::Attention { heads, scale, out, phase, q_rows, .. } = *what;
         Self { heads, scale, out, phase, gpu, q_rows }
     }
 

@@ -1,63 +1,15 @@
-//! Workgroup memory of the matrix kernels: tiles of 32 columns of weights and of activations, how lanes bring them in and how
-//! they read them.
-//!
-//! Tiles hold numbers, f32x4 of four columns, or signed codes, i8x16 of sixteen, where the device multiplies those. Numbers of
-//! quantized operands are their codes, which are small integers; scales stand beside the tiles and are applied to sums of 32
-//! columns. Rows of weights lie in four planes by their place in a quad, so that neighbouring lanes, which have neighbouring
-//! quads, read neighbouring rows; rows and planes are padded for the banks.
-//!
-//! What a lane brings in for the next tile waits in variables while it computes on this one.
-//!
-//! Places within runs of a power of two are bit operations: a remainder stays tied to its quotient, behind which the range
-//! verifier does not see that both have an end.
+//! The tile of weights: how lanes bring in packed rows, and how they read them by quads of rows.
 
 use slmc_ir::graph::DType;
-use slmc_ir::kernel::{BinaryOp, BufId, CmpOp, KernelBuilder, Type, ValueId, VarId};
+use slmc_ir::kernel::{BinaryOp, BufId, CmpOp, KernelBuilder, Scalar, Type, ValueId, VarId};
 
-use super::activation::{ActSource, F32, F32X4, I8X4, I8X16};
-use super::heads::BLOCK;
-use super::reduce::vector_of;
-use super::schedule::PART;
-use super::weights::{Matrix, codes_to_f32, nibbles, rows_per_lane, scale_of, top_bits};
+use super::{Numbers, PLANE, ROWS, zero_var};
 use crate::lower::codes::code_offset;
-
-/// Rows of a tile of weights: two blocks.
-pub const ROWS: u32 = 2 * BLOCK;
-/// Rows of a plane, padded.
-const PLANE: u32 = ROWS / 4 + 1;
-
-/// What tiles hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Numbers {
-    /// f32x4: four columns.
-    F32,
-    /// i8x16: sixteen columns of signed codes.
-    I8,
-}
-
-impl Numbers {
-    /// Type of an element.
-    pub fn elem(self) -> Type {
-        match self {
-            Numbers::F32 => F32X4,
-            Numbers::I8 => I8X16,
-        }
-    }
-    /// Elements of 32 columns.
-    pub fn elems(self) -> u32 {
-        PART / u32::from(if self == Numbers::F32 { 4u16 } else { 16 })
-    }
-    /// Elements from a row of weights to the next, padded: odd.
-    fn stride(self) -> u32 {
-        self.elems() + 1
-    }
-}
-
-/// Bytes of workgroup memory that both tiles take.
-pub fn shared_bytes(numbers: Numbers, quantized: bool, tokens: u32) -> u32 {
-    let elems = 4 * PLANE * numbers.stride() + tokens * numbers.elems();
-    elems * numbers.elem().bytes() + if quantized { 4 * (ROWS + tokens) } else { 0 }
-}
+use crate::lower::gpu::activation::{F32, I8X16, quad_of};
+use crate::lower::gpu::heads::BLOCK;
+use crate::lower::gpu::reduce::vector_of;
+use crate::lower::gpu::schedule::PART;
+use crate::lower::gpu::weights::{Matrix, codes_to_f32, nibbles, rows_per_lane, scale_of, top_bits};
 
 /// A tile of weights.
 #[derive(Debug)]
@@ -126,7 +78,7 @@ impl WeightTile {
     fn per_block(&self) -> u32 {
         match (self.numbers, self.matrix.layout.dtype) {
             (Numbers::I8, _) => 2,
-            (Numbers::F32, DType::Q4 { .. } | DType::Q6) => 4,
+            (Numbers::F16, _) | (Numbers::F32, DType::Q4 { .. } | DType::Q6) => 4,
             (Numbers::F32, _) => 8,
         }
     }
@@ -141,10 +93,10 @@ impl WeightTile {
             (Numbers::I8, DType::Q4 { .. }) => (Type::INDEX, 2),
             (Numbers::I8, DType::Q6) => (Type::INDEX, 3),
             (Numbers::I8, _) => (Type::INDEX, 4),
-            (Numbers::F32, DType::Q4 { .. } | DType::Q8 | DType::A8) => (Type::INDEX, 1),
-            (Numbers::F32, DType::Q6) => (Type::INDEX, 2),
-            (Numbers::F32, DType::F16 | DType::Bf16) => (Type::vector(F32.scalar, 2), 4),
-            (Numbers::F32, DType::F32 | DType::U32) => (F32, 4),
+            (Numbers::F32 | Numbers::F16, DType::Q4 { .. }) | (Numbers::F32, DType::Q8 | DType::A8) => (Type::INDEX, 1),
+            (Numbers::F32 | Numbers::F16, DType::Q6) | (Numbers::F16, DType::Q8 | DType::A8) => (Type::INDEX, 2),
+            (Numbers::F32 | Numbers::F16, DType::F16 | DType::Bf16) => (Type::vector(Scalar::F32, 2), 4),
+            (Numbers::F32 | Numbers::F16, DType::F32 | DType::U32) => (F32, 4),
         }
     }
 
@@ -227,13 +179,14 @@ impl WeightTile {
                 all
             }
             (Numbers::I8, _) => words(b, 4),
-            (Numbers::F32, DType::Q4 { .. } | DType::Q8 | DType::A8) => vec![word(b, place)],
-            (Numbers::F32, DType::Q6) => {
+            (Numbers::F16, DType::Q8 | DType::A8) => words(b, 2),
+            (Numbers::F32 | Numbers::F16, DType::Q4 { .. }) | (Numbers::F32, DType::Q8 | DType::A8) => vec![word(b, place)],
+            (Numbers::F32 | Numbers::F16, DType::Q6) => {
                 let high = b.div(place, 2u32);
                 let high = b.add(high, 4u32);
                 vec![word(b, place), word(b, high)]
             }
-            (Numbers::F32, DType::F16 | DType::Bf16 | DType::F32 | DType::U32) => {
+            (Numbers::F32 | Numbers::F16, DType::F16 | DType::Bf16 | DType::F32 | DType::U32) => {
                 let first = b.mul(part, PART);
                 let quad = b.mul(place, 4u32);
                 let first = b.add(first, quad);
@@ -301,30 +254,40 @@ impl WeightTile {
                 let value = b.bitcast(value, I8X16);
                 store(b, place, value);
             }
-            (Numbers::F32, DType::Q4 { .. } | DType::Q6) => {
-                let first = b.mul(place, 2u32);
-                for (codes, i) in both(b, loaded[0]).into_iter().zip(0u32..) {
-                    let codes = if dtype == DType::Q6 {
+            (Numbers::F32 | Numbers::F16, DType::Q4 { .. } | DType::Q6 | DType::Q8 | DType::A8) => {
+                let codes: Vec<ValueId> = match dtype {
+                    DType::Q4 { .. } => both(b, loaded[0]).to_vec(),
+                    DType::Q6 => {
                         // Bits 4 (place mod 2) on of the high word are those of columns 8 place on.
                         let shift = b.binary(BinaryOp::Rem, place, 2u32);
                         let shift = b.mul(shift, 4u32);
-                        let shift = b.add(shift, 2 * i);
-                        let high = b.binary(BinaryOp::Shr, loaded[1], shift);
-                        top_bits(b, codes, high)
-                    } else {
-                        codes
-                    };
-                    let value = codes_to_f32(b, &layout, codes);
-                    let value = b.sub(value, code_offset(&layout) as f32);
+                        let low = both(b, loaded[0]);
+                        low.into_iter()
+                            .zip(0u32..)
+                            .map(|(low, i)| {
+                                let shift = b.add(shift, 2 * i);
+                                let high = b.binary(BinaryOp::Shr, loaded[1], shift);
+                                top_bits(b, low, high)
+                            })
+                            .collect()
+                    }
+                    _ => loaded.to_vec(),
+                };
+                let columns: Vec<ValueId> = codes
+                    .into_iter()
+                    .map(|codes| {
+                        let value = codes_to_f32(b, &layout, codes);
+                        if code_offset(&layout) > 0 { b.sub(value, code_offset(&layout) as f32) } else { value }
+                    })
+                    .collect();
+                let elems = self.numbers.pack(b, &columns);
+                let first = if elems.len() > 1 { b.mul(place, elems.len() as u32) } else { place };
+                for (value, i) in elems.into_iter().zip(0u32..) {
                     let elem = b.add(first, i);
                     store(b, elem, value);
                 }
             }
-            (Numbers::F32, DType::Q8 | DType::A8) => {
-                let value = codes_to_f32(b, &layout, loaded[0]);
-                store(b, place, value);
-            }
-            (Numbers::F32, DType::F16 | DType::Bf16) => {
+            (Numbers::F32 | Numbers::F16, DType::F16 | DType::Bf16) => {
                 for i in 0..2u16 {
                     let parts: Vec<ValueId> = loaded.iter().map(|&pair| b.extract(pair, i)).collect();
                     let value = vector_of(b, &parts);
@@ -334,7 +297,7 @@ impl WeightTile {
                     b.store(self.tile, at, value);
                 }
             }
-            (Numbers::F32, DType::F32 | DType::U32) => {
+            (Numbers::F32 | Numbers::F16, DType::F32 | DType::U32) => {
                 let value = vector_of(b, loaded);
                 store(b, place, value);
             }
@@ -364,7 +327,7 @@ impl WeightTile {
     pub fn quad_scales(&self, b: &mut KernelBuilder, quad: ValueId) -> Option<ValueId> {
         let scales = self.scales?;
         let first = b.mul(quad, 4u32);
-        Some(super::activation::quad_of(b, scales, first))
+        Some(quad_of(b, scales, first))
     }
 }
 
@@ -376,187 +339,4 @@ fn signed(b: &mut KernelBuilder, offset: u32, codes: ValueId) -> ValueId {
     let each = (0x80 - offset) * 0x0101_0101;
     let lifted = b.add(codes, each);
     b.binary(BinaryOp::Xor, lifted, 0x8080_8080u32)
-}
-
-/// A tile of activations of tokens of the step.
-#[derive(Debug)]
-pub struct ActTile {
-    act: ActSource,
-    numbers: Numbers,
-    tile: BufId,
-    /// f32 [tokens], of quantized activations.
-    scales: Option<BufId>,
-    tokens: u32,
-    lanes: u32,
-    lane: ValueId,
-    /// Rows of the lane's items: index of the first element of each.
-    rows: Vec<(ValueId, ValueId)>,
-    loaded: Vec<VarId>,
-    /// Index of the first group of the lane's token, and what it loads of it.
-    side: Option<(ValueId, VarId)>,
-    /// Sum of squares of the lane's token.
-    squares: Option<VarId>,
-}
-
-impl ActTile {
-    /// Declares the workgroup memory.
-    pub fn memory(b: &mut KernelBuilder, numbers: Numbers, quantized: bool, tokens: u32) -> (BufId, Option<BufId>) {
-        let tile = b.workgroup("act_tile", numbers.elem(), tokens * numbers.elems());
-        (tile, quantized.then(|| b.workgroup("act_scales", F32, tokens)))
-    }
-
-    /// Makes the lane's part of it; `row_of` gives the row of token `i < tokens` of the tile.
-    #[allow(clippy::too_many_arguments, reason = "the parts of one kernel, named at its only call")]
-    pub fn new(
-        b: &mut KernelBuilder,
-        act: ActSource,
-        numbers: Numbers,
-        (tile, scales): (BufId, Option<BufId>),
-        tokens: u32,
-        lanes: u32,
-        lane: ValueId,
-        row_of: impl Fn(&mut KernelBuilder, ValueId) -> ValueId,
-    ) -> Self {
-        let shape = *act.shape();
-        let per_row = items_per_row(&act);
-        let count = tokens * per_row;
-        let elem = if shape.quantized { I8X16 } else { F32X4 };
-        let (mut rows, mut loaded) = (Vec::new(), Vec::new());
-        for i in 0..count.div_ceil(lanes) {
-            let item = b.add(lane, i * lanes);
-            let inside = b.min(item, count - 1);
-            let token = b.div(inside, per_row);
-            let row = row_of(b, token);
-            let first = b.mul(row, shape.groups() * per_row);
-            let place = b.binary(BinaryOp::Rem, inside, per_row);
-            rows.push((item, b.add(first, place)));
-            loaded.push(zero_var(b, elem));
-        }
-        let side = (shape.quantized || act.has_squares()).then(|| {
-            let token = b.min(lane, tokens - 1);
-            let row = row_of(b, token);
-            let ty = if shape.quantized { Type::vector(F32.scalar, 2) } else { F32 };
-            (b.mul(row, shape.groups()), zero_var(b, ty))
-        });
-        let squares = act.has_squares().then(|| b.var(F32, 0.0f32));
-        Self { act, numbers, tile, scales, tokens, lanes, lane, rows, loaded, side, squares }
-    }
-
-    fn guarded(&self, b: &mut KernelBuilder, item: ValueId, emit: impl FnOnce(&mut KernelBuilder)) {
-        let count = self.tokens * items_per_row(&self.act);
-        if count.is_multiple_of(self.lanes) {
-            emit(b);
-        } else {
-            let exists = b.cmp(CmpOp::Lt, item, count);
-            b.if_(exists, emit);
-        }
-    }
-
-    fn with_token(&self, b: &mut KernelBuilder, emit: impl FnOnce(&mut KernelBuilder, ValueId)) {
-        let has = b.cmp(CmpOp::Lt, self.lane, self.tokens);
-        b.if_(has, |b| {
-            let token = b.min(self.lane, self.tokens - 1);
-            emit(b, token);
-        });
-    }
-
-    /// Loads the lane's items of a part.
-    pub fn fetch(&self, b: &mut KernelBuilder, part: ValueId) {
-        let buf = match self.act {
-            ActSource::A8 { q, .. } => q,
-            ActSource::F32 { x, .. } => x,
-        };
-        for (&(item, first), &var) in self.rows.iter().zip(&self.loaded) {
-            self.guarded(b, item, |b| {
-                let at = b.mul(part, items_per_row(&self.act));
-                let at = b.add(first, at);
-                let ty = if self.act.shape().quantized { I8X16 } else { F32X4 };
-                let value = b.load(ty, buf, at);
-                b.set(var, value);
-            });
-        }
-        if let Some((first, var)) = self.side {
-            self.with_token(b, |b, _| {
-                let at = b.add(first, part);
-                let value = match self.act {
-                    ActSource::A8 { side, .. } => Some(b.load(Type::vector(F32.scalar, 2), side, at)),
-                    ActSource::F32 { squares, .. } => squares.map(|buf| b.load(F32, buf, at)),
-                };
-                if let Some(value) = value {
-                    b.set(var, value);
-                }
-            });
-        }
-    }
-
-    /// Writes what [`Self::fetch`] loaded to the tile.
-    pub fn put(&self, b: &mut KernelBuilder) {
-        let quantized = self.act.shape().quantized;
-        for (&(item, _), &var) in self.rows.iter().zip(&self.loaded) {
-            self.guarded(b, item, |b| {
-                let item = b.min(item, self.tokens * items_per_row(&self.act) - 1);
-                let value = b.get(var);
-                if !quantized || self.numbers == Numbers::I8 {
-                    b.store(self.tile, item, value);
-                    return;
-                }
-                let words = b.bitcast(value, Type::vector(Type::INDEX.scalar, 4));
-                let first = b.mul(item, 4u32);
-                for i in 0..4u16 {
-                    let word = b.extract(words, i);
-                    let codes = b.bitcast(word, I8X4);
-                    let value = b.convert(codes, F32.scalar);
-                    let at = b.add(first, u32::from(i));
-                    b.store(self.tile, at, value);
-                }
-            });
-        }
-        if let Some((_, var)) = self.side {
-            self.with_token(b, |b, token| {
-                let value = b.get(var);
-                let square = if quantized { b.extract(value, 1) } else { value };
-                if let Some(squares) = self.squares {
-                    let old = b.get(squares);
-                    let new = b.add(old, square);
-                    b.set(squares, new);
-                }
-                if let Some(scales) = self.scales {
-                    let scale = b.extract(value, 0);
-                    b.store(scales, token, scale);
-                }
-            });
-        }
-    }
-
-    /// Element `elem` of a token of the tile.
-    pub fn elem(&self, b: &mut KernelBuilder, token: ValueId, elem: ValueId) -> ValueId {
-        let at = b.mul(token, self.numbers.elems());
-        let at = b.add(at, elem);
-        b.load(self.numbers.elem(), self.tile, at)
-    }
-
-    /// Scale of a token.
-    pub fn scale(&self, b: &mut KernelBuilder, token: ValueId) -> Option<ValueId> {
-        self.scales.map(|scales| b.load(F32, scales, token))
-    }
-
-    /// After the last part: leaves the norm's factor of each token in `factors`, `f32 [tokens]`.
-    pub fn leave_factors(&self, b: &mut KernelBuilder, factors: BufId) {
-        let (Some(norm), Some(squares)) = (self.act.shape().norm, self.squares) else { return };
-        self.with_token(b, |b, token| {
-            let squares = b.get(squares);
-            let factor = norm.factor(b, squares);
-            b.store(factors, token, factor);
-        });
-    }
-}
-
-/// Loads of 32 columns of a row of activations.
-fn items_per_row(act: &ActSource) -> u32 {
-    if act.shape().quantized { 2 } else { 8 }
-}
-
-/// A variable of zeros.
-fn zero_var(b: &mut KernelBuilder, ty: Type) -> VarId {
-    if ty.scalar.is_float() { b.var(ty, 0.0f32) } else { b.var(ty, 0i32) }
 }
