@@ -1,8 +1,10 @@
 //! From a folder to the bytes of `tokenizer.bin`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
+use serde_json::Value;
 use slmc_runtime_stub::tokenizer::format::{MAX_STAGES, Meta, NONE, Section, model};
 use slmc_runtime_stub::tokenizer::{FormatError, Tokenizer};
 
@@ -24,6 +26,8 @@ use super::vocabulary::{Vocabulary, listed};
 pub struct TokenizerOptions {
     /// The date for a chat template that asks for it; without one such a template takes its own default or does not compile.
     pub today: Option<Date>,
+    /// Values that the chat template sees by name, such as `enable_thinking`; they stand above those that every template sees.
+    pub template_values: BTreeMap<String, Value>,
 }
 
 /// A compiled tokenizer.
@@ -127,7 +131,7 @@ fn compile(folder: &Folder, options: &TokenizerOptions) -> Result<CompiledTokeni
     }
     added::write(&tokens, &mut sections);
     let classes = write_stages(&pipeline.stages, &mut sections).map_err(|item| TokenizerError::Unsupported { path: path(), items: vec![item] })?;
-    let (chat, features) = chat::write(folder, &tokens, options.today, &mut sections);
+    let (chat, features) = chat::write(folder, &tokens, options, &mut sections);
     sections.words(
         Section::Meta,
         meta(

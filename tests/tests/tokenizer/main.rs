@@ -10,4 +10,5 @@ mod encode;
 mod models;
 mod refused;
 mod stop;
+mod templates;
 mod text_models;

@@ -22,7 +22,9 @@ pub struct Model {
     pub compiled: CompiledTokenizer,
     /// Its decoder turns tokens written `<0x41>` into bytes.
     pub byte_tokens: bool,
-    _dir: Option<TempDir>,
+    /// The folder.
+    pub dir: PathBuf,
+    _keep: Option<TempDir>,
 }
 
 /// The folder of the shipped example.
@@ -47,7 +49,7 @@ fn load(name: &'static str, dir: &Path, keep: Option<TempDir>) -> Model {
     let mut plain_oracle = oracle.clone();
     plain_oracle.set_encode_special_tokens(true);
     let byte_tokens = oracle.get_decoder().is_some_and(|decoder| format!("{decoder:?}").contains("ByteFallback"));
-    Model { name, oracle, plain_oracle, compiled, byte_tokens, _dir: keep }
+    Model { name, oracle, plain_oracle, compiled, byte_tokens, dir: dir.to_owned(), _keep: keep }
 }
 
 impl Model {
@@ -55,6 +57,11 @@ impl Model {
     pub fn is_special(&self, text: &str) -> bool {
         self.oracle.get_added_vocabulary().is_special_token(text)
     }
+}
+
+/// The model of this name.
+pub fn named(name: &str) -> &'static Model {
+    all().iter().find(|model| model.name == name).unwrap_or_else(|| panic!("no model {name}"))
 }
 
 /// The model of a `tokenizer.json`.

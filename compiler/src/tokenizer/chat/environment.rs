@@ -8,6 +8,8 @@ use minijinja::value::{Kwargs, Value};
 use minijinja::{Environment, Error, ErrorKind};
 use regex::Regex;
 
+use crate::tokenizer::compile::TokenizerOptions;
+
 /// A calendar date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Date {
@@ -57,13 +59,14 @@ pub(super) type Turn<'c> = (&'static str, &'c str);
 pub(super) struct Template {
     environment: Environment<'static>,
     named_tokens: BTreeMap<String, String>,
+    values: BTreeMap<String, Value>,
 }
 
 const NAME: &str = "chat_template";
 
 impl Template {
     /// Parses the template; the error is the engine's.
-    pub fn new(source: &str, named_tokens: &BTreeMap<String, String>, today: Option<Date>) -> Result<Template, String> {
+    pub fn new(source: &str, named_tokens: &BTreeMap<String, String>, options: &TokenizerOptions) -> Result<Template, String> {
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(|error| message(&error))?;
         environment.set_syntax(syntax);
@@ -71,7 +74,7 @@ impl Template {
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment
             .add_function("raise_exception", |message: String| -> Result<Value, Error> { Err(Error::new(ErrorKind::InvalidOperation, message)) });
-        if let Some(today) = today {
+        if let Some(today) = options.today {
             environment.add_function("strftime_now", move |pattern: String| today.format(&pattern));
         }
         environment.add_filter("tojson", to_json);
@@ -81,7 +84,12 @@ impl Template {
             format!("{{%{} {word} {}%}}", &found[1], &found[3])
         });
         environment.add_template_owned(NAME, plain.into_owned()).map_err(|error| format!("the template does not parse: {}", message(&error)))?;
-        Ok(Template { environment, named_tokens: named_tokens.clone() })
+        let value = |(name, json): (&String, &serde_json::Value)| {
+            let value = serde_json::from_value(json.clone()).map_err(|error| format!("template value {name}: {error}"))?;
+            Ok((name.clone(), value))
+        };
+        let values = options.template_values.iter().map(value).collect::<Result<_, String>>()?;
+        Ok(Template { environment, named_tokens: named_tokens.clone(), values })
     }
 
     /// Renders a conversation; the error is what the template raised.
@@ -95,6 +103,7 @@ impl Template {
             ("tools", Value::from(())),
             ("documents", Value::from(())),
         ]);
+        let context = context.chain(self.values.iter().map(|(name, value)| (name.as_str(), value.clone())));
         let template = self.environment.get_template(NAME).map_err(|error| message(&error))?;
         template.render(Value::from_pairs(context)).map_err(|error| message(&error))
     }
