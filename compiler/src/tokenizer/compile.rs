@@ -28,6 +28,8 @@ pub struct TokenizerOptions {
     pub today: Option<Date>,
     /// Values that the chat template sees by name, such as `enable_thinking`; they stand above those that every template sees.
     pub template_values: BTreeMap<String, Value>,
+    /// Rows of the model's embedding, where known. Added tokens beyond them are left out if nothing mentions them.
+    pub rows: Option<u32>,
 }
 
 /// A compiled tokenizer.
@@ -36,6 +38,7 @@ pub struct CompiledTokenizer {
     bytes: Vec<u8>,
     chat: ChatSupport,
     vocab_size: u32,
+    left_out: Vec<String>,
 }
 
 impl CompiledTokenizer {
@@ -62,6 +65,11 @@ impl CompiledTokenizer {
     /// Number of ids; a model's embedding must have at least as many rows.
     pub fn vocab_size(&self) -> u32 {
         self.vocab_size
+    }
+
+    /// Added tokens that the model has no embedding for, see [`TokenizerOptions::rows`].
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
     }
 
     /// The runtime's view of [`Self::bytes`].
@@ -107,7 +115,8 @@ fn compile(folder: &Folder, options: &TokenizerOptions) -> Result<CompiledTokeni
     let in_file = Option::<Vec<AddedToken>>::deserialize(&folder.tokenizer["added_tokens"]).map_err(json)?;
     let mut vocabulary = Vocabulary::new(texts.iter().copied(), pipeline.kind);
     let tokens = added::overruled(in_file.unwrap_or_default(), &folder.flagged_tokens, &vocabulary.ids);
-    let tokens = added::effective(tokens, |text| pipeline.normalized(text));
+    let mut tokens = added::effective(tokens, |text| pipeline.normalized(text));
+    let left_out = options.rows.map(|rows| leave_out(&mut tokens, rows, &vocabulary, folder, &pipeline)).unwrap_or_default();
     let invalid = |items| TokenizerError::Invalid { path: path(), items };
     vocabulary.add(&tokens).map_err(invalid)?;
 
@@ -141,7 +150,21 @@ fn compile(folder: &Folder, options: &TokenizerOptions) -> Result<CompiledTokeni
         ),
     );
     let bytes = sections.finish().ok_or_else(|| invalid(vec!["larger than 4 GiB".to_owned()]))?;
-    Ok(CompiledTokenizer { bytes, chat, vocab_size: vocabulary.size })
+    Ok(CompiledTokenizer { bytes, chat, vocab_size: vocabulary.size, left_out })
+}
+
+/// Takes out the added tokens whose ids lie beyond the embedding, as those of other models that share the file do, and names them. What
+/// the model, the post-processor, a named token or the chat template mentions stays: then the files do not belong together.
+fn leave_out(tokens: &mut Vec<AddedToken>, rows: u32, vocabulary: &Vocabulary<'_>, folder: &Folder, pipeline: &Pipeline) -> Vec<String> {
+    let ids = || folder.eos_ids.iter().chain(&folder.bos_id).chain(&pipeline.prefix).chain(&pipeline.suffix);
+    let mentioned = |token: &AddedToken| {
+        vocabulary.ids.contains_key(token.content.as_str())
+            || folder.named_tokens.values().any(|content| *content == token.content)
+            || folder.template.as_ref().is_some_and(|template| template.contains(&token.content))
+            || ids().any(|&id| id == u64::from(token.id))
+    };
+    let out = tokens.extract_if(.., |token| token.id >= rows && !mentioned(token));
+    out.map(|token| token.content).collect()
 }
 
 /// The words of [`Section::Meta`]; those that the pipeline does not say are given.

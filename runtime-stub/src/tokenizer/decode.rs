@@ -53,6 +53,11 @@ impl<'a> Tokenizer<'a> {
         self.token_bytes.get(start as usize..end as usize).unwrap_or(&[])
     }
 
+    /// The bytes of a token as the tables hold them, `None` for an id that names none. They need not be whole characters.
+    pub fn token_bytes(&self, id: u32) -> Option<&'a [u8]> {
+        (self.flags_of(id) & token_flag::PRESENT != 0).then(|| self.bytes_of(id))
+    }
+
     /// True for a special token.
     pub fn is_special(&self, id: u32) -> bool {
         self.flags_of(id) & token_flag::SPECIAL != 0
@@ -74,18 +79,14 @@ impl<'a> Tokenizer<'a> {
         if out.len() < needed {
             return Err(DecodeError::OutputFull { needed });
         }
-        let flags = self.flags_of(id);
-        if flags & token_flag::PRESENT == 0 || (skip_special && flags & token_flag::SPECIAL != 0) {
-            return Ok(0);
-        }
+        let Some(text) = self.token_bytes(id).filter(|_| !(skip_special && self.is_special(id))) else { return Ok(0) };
         decoder.how = self.decode;
-        let text = self.bytes_of(id);
         let mut written = 0;
         if self.decode & decode::TEXT == 0 {
             for &byte in text {
                 written = decoder.step(byte, out, written);
             }
-        } else if flags & token_flag::BYTE != 0 {
+        } else if self.flags_of(id) & token_flag::BYTE != 0 {
             let digit = |at: usize| text.get(at).and_then(|&d| char::from(d).to_digit(16)).unwrap_or(0);
             written = decoder.step((digit(3) << 4 | digit(4)) as u8, out, 0);
         } else {

@@ -3,6 +3,7 @@
 
 mod byte_models;
 mod chat;
+mod config;
 mod corpus;
 mod corrupt;
 mod decode;

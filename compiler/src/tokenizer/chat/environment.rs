@@ -10,48 +10,6 @@ use regex::Regex;
 
 use crate::tokenizer::compile::TokenizerOptions;
 
-/// A calendar date.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Date {
-    /// Year.
-    pub year: u16,
-    /// Month, 1 to 12.
-    pub month: u8,
-    /// Day of the month, 1 to 31.
-    pub day: u8,
-}
-
-const MONTHS: [&str; 12] = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
-
-impl Date {
-    /// Formats as C's `strftime` does; only `%Y %m %d %b %B %y %%` are known.
-    fn format(self, pattern: &str) -> Result<String, Error> {
-        let month = MONTHS.get(usize::from(self.month).wrapping_sub(1)).copied().unwrap_or("?");
-        let mut text = String::new();
-        let mut chars = pattern.chars();
-        while let Some(c) = chars.next() {
-            if c != '%' {
-                text.push(c);
-                continue;
-            }
-            match chars.next() {
-                Some('Y') => text += &self.year.to_string(),
-                Some('y') => text += &format!("{:02}", self.year % 100),
-                Some('m') => text += &format!("{:02}", self.month),
-                Some('d') => text += &format!("{:02}", self.day),
-                Some('b') => text += &month[..month.len().min(3)],
-                Some('B') => text += month,
-                Some('%') => text.push('%'),
-                other => {
-                    let message = format!("strftime_now: only dates are supported, found %{}", other.unwrap_or(' '));
-                    return Err(Error::new(ErrorKind::InvalidOperation, message));
-                }
-            }
-        }
-        Ok(text)
-    }
-}
-
 /// A message of a conversation: role and content.
 pub(super) type Turn<'c> = (&'static str, &'c str);
 

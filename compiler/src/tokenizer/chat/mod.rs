@@ -4,6 +4,7 @@
 //! and proves the table by rendering everything again, and [`literal`] cuts the pieces at special tokens. A template that no table
 //! describes leaves the model without chat, with the reason.
 
+mod date;
 mod environment;
 mod fit;
 mod literal;
@@ -14,7 +15,7 @@ use super::compile::TokenizerOptions;
 use super::files::Folder;
 use super::sections::Sections;
 
-pub use environment::Date;
+pub use date::Date;
 
 /// Whether a model can be prompted with chats.
 #[derive(Debug, Clone, PartialEq, Eq)]
