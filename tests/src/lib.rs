@@ -22,4 +22,6 @@ pub mod odd_models;
 pub mod random_llama;
 pub mod random_model;
 
+pub mod fuzz;
+
 pub mod msl;

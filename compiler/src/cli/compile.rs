@@ -6,6 +6,7 @@ use serde::Serialize;
 use slmc::bundle::manifest::Memory;
 use slmc::pipeline::{self, CompileOptions, CompileReport, Outcome, PhaseTime, human};
 use slmc::target::TargetSpec;
+use slmc::tokenizer::Date;
 
 use crate::progress;
 use crate::report::{Failure, columns, note, say, say_json};
@@ -51,6 +52,12 @@ pub struct Args {
     /// Threads of the compile [default: one a core]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// The date that the chat template sees where it asks for it [default: what the template has for none]
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    date: Option<Date>,
+    /// A value that the chat template sees, e.g. enable_thinking=false; repeatable
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pipeline::parse_template_value)]
+    template_value: Vec<(String, serde_json::Value)>,
     /// Write the IR after each phase to a folder
     #[arg(long, value_name = "DIR")]
     dump_ir: Option<PathBuf>,
@@ -80,6 +87,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         linker: args.linker.clone(),
         name: args.name.clone(),
         threads: args.threads,
+        date: args.date,
+        template_values: args.template_value.iter().cloned().collect(),
         dump_ir: args.dump_ir.clone(),
         stop_after: args.stop_after.clone(),
         ..CompileOptions::new(args.model.clone(), output, target)
