@@ -11,8 +11,9 @@ use slmc_ir::target::known;
 use slmc_tests::compiled::compile;
 use slmc_tests::expected::{Expected, argmax, fixture, largest_difference, mean_kl};
 use slmc_tests::native::{build, logits, targets, vulkan_targets};
+use slmc_tests::odd_models::{odd_models, prompt};
 use slmc_tests::random_llama::{RandomLlama, odd_geometries};
-use slmc_tests::random_model::{RandomModel, odd_models};
+use slmc_tests::random_model::RandomModel;
 use tempfile::TempDir;
 
 /// Every family.
@@ -91,7 +92,7 @@ impl Case {
     fn model(model: &RandomModel) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         model.write(dir.path());
-        Self { name: model.name, dir, ids: model.prompt() }
+        Self { name: model.name, dir, ids: prompt(model) }
     }
 }
 
