@@ -4,6 +4,7 @@
 pub mod runner;
 
 pub mod doc_example;
+pub mod emulated;
 pub mod file;
 pub mod kernel_meaning;
 pub mod kernel_pass;
