@@ -19,8 +19,6 @@ use tempfile::TempDir;
 /// Every family.
 const FIXTURES: [&str; 11] =
     ["gemma2", "gemma3", "llama-tied", "llama-untied", "llama3-rope", "mobilellm-shared", "phi3", "phi3-longrope", "qwen2", "qwen3", "stablelm2"];
-/// Those that GPU schedules know.
-const GPU_FIXTURES: [&str; 6] = ["llama-tied", "llama-untied", "llama3-rope", "mobilellm-shared", "phi3", "qwen2"];
 /// Tokens of a step.
 const CHUNK: u32 = 64;
 
@@ -64,7 +62,7 @@ fn f32_bundles_give_the_reference_numbers_in_every_chunking() {
 
 #[test]
 fn f32_bundles_give_the_reference_numbers_on_vulkan() {
-    fixtures(&GPU_FIXTURES, &vulkan_targets(), &[1], 1e-3);
+    fixtures(&FIXTURES, &vulkan_targets(), &[1], 1e-3);
 }
 
 /// Logits of the graph of a checkpoint after `passes`, by the graph interpreter.
