@@ -9,7 +9,7 @@ use super::random_model::{Noise, RandomModel};
 pub fn prompt(model: &RandomModel) -> Vec<u32> {
     let size = |key: &str| model.config[key].as_u64().expect("a size") as u32;
     let mut noise = Noise(model.seed + 10);
-    (0..size("max_position_embeddings")).map(|_| noise.next() % size("vocab_size")).collect()
+    (0..size("max_position_embeddings")).map(|_| noise.bits() % size("vocab_size")).collect()
 }
 
 /// A geometry that divides badly, and what a family adds to it.
