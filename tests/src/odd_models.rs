@@ -9,7 +9,7 @@ use super::random_model::{Noise, RandomModel};
 pub fn prompt(model: &RandomModel) -> Vec<u32> {
     let size = |key: &str| model.config[key].as_u64().expect("a size") as u32;
     let mut noise = Noise(model.seed + 10);
-    (0..size("max_position_embeddings")).map(|_| noise.next() % size("vocab_size")).collect()
+    (0..size("max_position_embeddings")).map(|_| noise.bits() % size("vocab_size")).collect()
 }
 
 /// A geometry that divides badly, and what a family adds to it.
@@ -42,7 +42,7 @@ pub fn odd_models() -> Vec<RandomModel> {
             "qwen2",
             Dtype::F32,
             json!({"use_sliding_window": true, "sliding_window": 9, "layer_types": ["sliding_attention", "full_attention"],
-                "tie_word_embeddings": true, "rope_scaling": {"type": "linear", "factor": 2.0}}),
+                "tie_word_embeddings": true, "rope_scaling": {"type": "yarn", "factor": 3.0, "original_max_position_embeddings": 20, "beta_slow": 0.25}}),
         ),
         odd("qwen3, wide heads", "qwen3", Dtype::F32, json!({"head_dim": 26, "attention_bias": true})),
         odd(

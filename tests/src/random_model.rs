@@ -70,13 +70,13 @@ pub struct Noise(pub u64);
 
 impl Noise {
     /// Of 31 bits.
-    pub fn next(&mut self) -> u32 {
+    pub fn bits(&mut self) -> u32 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as u32
     }
 
     /// Uniform in −1 … 1.
     pub fn unit(&mut self) -> f32 {
-        self.next() as f32 / (1u64 << 30) as f32 - 1.0
+        self.bits() as f32 / (1u64 << 30) as f32 - 1.0
     }
 }

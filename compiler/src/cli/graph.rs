@@ -7,6 +7,7 @@ use slmc::picture;
 use slmc::pipeline::{self, CompileOptions};
 use slmc::target::TargetSpec;
 use slmc_ir::graph::Graph;
+use slmc_ir::graph::verify::verify;
 
 use super::input;
 use crate::report::{Failure, put};
@@ -52,5 +53,11 @@ fn of_checkpoint(args: &Args) -> Result<Graph, Failure> {
 
 fn of_text(args: &Args) -> Result<Graph, Failure> {
     let text = input::text(&args.model)?;
-    Graph::parse(&text).map_err(|e| Failure::new(format_args!("{}:{e}", args.model.display())).hint("give a checkpoint, or a dump of import to fuse"))
+    let failure =
+        |detail: String| Failure::new(format_args!("{}:{detail}", args.model.display())).hint("give a checkpoint, or a dump of import to fuse");
+    let graph = Graph::parse(&text).map_err(|e| failure(e.to_string()))?;
+    match verify(&graph) {
+        Ok(_) => Ok(graph),
+        Err(faults) => Err(failure(format!(" {}", faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))),
+    }
 }

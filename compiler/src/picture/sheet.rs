@@ -202,9 +202,11 @@ fn item(graph: &Graph, id: NodeId, lines: &[String], places: &BTreeMap<ValueId, 
     let node = &graph.nodes[id];
     let longest = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0);
     let edge = caption::edge(&graph.values[node.output].ty).chars().count();
+    let own = places.get(&node.output).copied().unwrap_or(0);
+    let inputs = node.inputs.iter().map(|v| places.get(v).copied().filter(|&place| place < own)).collect();
     // Half a box has room for what flows out of it.
     let width = (CHARACTER * longest as f64 + 20.0).max(2.0 * CHARACTER * edge as f64).max(120.0);
-    Item { width, height: 26.0 + LINE * lines.len() as f64, inputs: node.inputs.iter().map(|v| places.get(v).copied()).collect() }
+    Item { width, height: 26.0 + LINE * lines.len() as f64, inputs }
 }
 
 /// Weights that several nodes use.

@@ -94,4 +94,6 @@ fn a_picture_is_the_same_each_time_and_from_text() {
     assert!(picture.contains("layer_norm") && picture.contains("input_layernorm.bias") && picture.contains("4 of 16"), "{picture}");
     slmc(&["graph", arg(Path::new("/no/such/model"))]).fails_with(&["/no/such/model"]);
     slmc(&["graph", arg(&model.join("config.json"))]).fails_with(&["config.json:1:1"]);
+    let unsound = repository("tests/filetests/verify/graph/order.slmir");
+    slmc(&["graph", arg(&unsound)]).fails_with(&["order.slmir", "before"]);
 }

@@ -82,3 +82,25 @@ fn what_cannot_be_imported_can_be_inspected() {
     assert!(json["model"].is_null() && json["sharing"].is_null());
     assert!(json["faults"].as_array().is_some_and(|faults| faults.len() == 1));
 }
+
+#[cfg(feature = "naga")]
+#[test]
+fn a_bundle_says_which_factors_its_context_chose() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let model = repository("tests/fixtures/phi3-longrope");
+    for (ctx, words) in
+        [("33", "longrope uses long_factor: the context of 33 exceeds"), ("32", "longrope uses short_factor: the context of 32 does not")]
+    {
+        let out = dir.path().join(format!("{ctx}.slm"));
+        let args = ["compile", arg(&model), "-o", arg(&out), "--target", "vulkan-generic", "--ctx", ctx];
+        assert!(slmc(&args).ok().out.contains(words));
+        assert!(slmc(&["inspect", arg(&out)]).ok().out.contains(words));
+        let manifest = inspected(&out);
+        assert!(manifest["decided_by_context"][0].as_str().is_some_and(|said| said.contains(words)), "{manifest}");
+        assert!(fs::read_to_string(out.join("model-card.md")).expect("a card").contains(words));
+    }
+    let plain = dir.path().join("plain.slm");
+    let model = repository("tests/fixtures/phi3");
+    slmc(&["compile", arg(&model), "-o", arg(&plain), "--target", "vulkan-generic", "--ctx", "32", "--quiet"]).ok();
+    assert!(inspected(&plain).get("decided_by_context").is_none());
+}

@@ -1,7 +1,8 @@
 //! The configurations of published models, as published: accepted without a warning, with the known number of weights.
 
 use serde_json::{Value, json};
-use slmc::import::{Decoder, describe};
+use slmc::import::{Decoder, Scaling, describe};
+use slmc_ir::graph::RopeScaling;
 
 fn accepted(config: &Value) -> Decoder {
     let name = config["model_type"].as_str().unwrap();
@@ -70,6 +71,22 @@ fn qwens_are_accepted() {
         "use_sliding_window": false, "vocab_size": 151936});
     let decoder = accepted(&qwen3);
     assert_eq!((decoder.summary().parameters, decoder.head_norms), (596_049_920, true));
+}
+
+#[test]
+fn yarn_stretches_slow_pairs_and_leaves_fast_ones() {
+    let config = json!({"model_type": "qwen2", "hidden_size": 896, "intermediate_size": 4864, "max_position_embeddings": 131072,
+        "num_attention_heads": 14, "num_hidden_layers": 2, "num_key_value_heads": 2, "rms_norm_eps": 1e-06, "rope_theta": 1000000.0,
+        "rope_scaling": {"factor": 4.0, "original_max_position_embeddings": 32768, "type": "yarn"}, "vocab_size": 151936});
+    let Scaling::Fixed(RopeScaling::PerPair { magnitude, divisors }) = &accepted(&config).layers[0].rope.scaling else { panic!("per pair") };
+    assert_eq!(*magnitude, (0.1 * 4f64.ln() + 1.0) as f32);
+    // Of 32 pairs, number 11.8 turns 32 times within 32,768 tokens and number 19.8 once: whole ones around them are the ends.
+    assert_eq!(divisors.len(), 32);
+    assert!(divisors[..12].iter().all(|d| *d == 1.0) && divisors[20..].iter().all(|d| *d == 4.0), "{divisors:?}");
+    for (i, divisor) in divisors.iter().enumerate().take(20).skip(11) {
+        let part = (i as f64 - 11.0) / 9.0;
+        assert!((1.0 / f64::from(*divisor) - (1.0 - part * 0.75)).abs() < 1e-6, "{i}: {divisor}");
+    }
 }
 
 #[test]

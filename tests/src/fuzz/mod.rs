@@ -8,9 +8,12 @@ pub mod json;
 pub mod mutate;
 pub mod random;
 
+mod config;
+mod safetensors;
 mod tokenizer;
 mod tokenizer_bin;
 mod tokenizer_seeds;
+mod zeros;
 
 use random::Random;
 
@@ -33,7 +36,7 @@ pub trait Target: Sync {
 }
 
 /// Every target.
-pub static ALL: &[&dyn Target] = &[&tokenizer::TokenizerJson, &tokenizer_bin::TokenizerBin];
+pub static ALL: &[&dyn Target] = &[&config::ConfigJson, &safetensors::Safetensors, &tokenizer::TokenizerJson, &tokenizer_bin::TokenizerBin];
 
 /// The target of this name.
 pub fn find(name: &str) -> Option<&'static dyn Target> {
