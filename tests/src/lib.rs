@@ -18,6 +18,7 @@ pub mod command;
 pub mod compiled;
 pub mod expected;
 pub mod native;
+pub mod odd_models;
 pub mod random_llama;
 pub mod random_model;
 

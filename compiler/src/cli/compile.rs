@@ -144,6 +144,7 @@ fn show(report: &CompileReport) {
         ("KV cache", format!("{} a token ({})", human(memory.kv_per_token), manifest.quantization.kv)),
         ("memory", format!("{} at run time, one session", human(memory.peak()))),
     ];
+    rows.extend(manifest.decided_by_context.iter().map(|decided| ("by context", decided.clone())));
     if let Some(peak) = compiler_memory() {
         rows.push(("compiler", format!("{} resident at most", human(peak))));
     }
@@ -190,6 +191,7 @@ struct WrittenJson<'a> {
     code_bytes: u64,
     bits_per_weight: f64,
     context: u32,
+    decided_by_context: &'a [String],
     memory: &'a Memory,
     compiler_peak_bytes: Option<u64>,
     digest: String,
@@ -205,6 +207,7 @@ impl<'a> WrittenJson<'a> {
             code_bytes: report.code_bytes(),
             bits_per_weight: report.manifest.quantization.bits_per_weight,
             context: report.manifest.context,
+            decided_by_context: &report.manifest.decided_by_context,
             memory: &report.manifest.memory,
             compiler_peak_bytes: compiler_memory(),
             digest: report.manifest.digest.to_string(),

@@ -18,6 +18,7 @@ mod write;
 use std::time::Instant;
 
 use slmc_ir::diag::{Verified, VerifyError};
+use slmc_ir::graph::Graph;
 use slmc_ir::kernel::{KernelModule, verify_module};
 use slmc_ir::plan::{Plan, Program, verify_plan};
 use slmc_passes::graph::GRAPH_PASSES;
@@ -139,6 +140,24 @@ fn compile_here(options: &CompileOptions, progress: &dyn Progress) -> Result<Out
     };
     let manifest = timer.run("write", None, |_| write::bundle(stage, &parts))?;
     Ok(Outcome::Written(Box::new(CompileReport::new(options, manifest, memory, timer.finish(), warnings))))
+}
+
+/// The graph of a checkpoint after `after`: `import` or one of the passes over graphs.
+///
+/// # Errors
+/// Everything that is wrong with the checkpoint, the options or the first pass that fails; a name that is no such phase.
+pub fn graph_after(options: &CompileOptions, after: &str) -> Result<Graph, CompileError> {
+    let specs = pass_list(quantize_spec(options)?);
+    let known: Vec<&str> = std::iter::once("import").chain(specs.iter().map(|spec| spec.name.as_str())).collect();
+    if !known.contains(&after) {
+        return Err(CompileError::Phase { name: after.to_owned(), known: known.join(", ") });
+    }
+    let mut graph = import_checkpoint(options, &|_| {})?.graph;
+    if after != "import" {
+        let options = CompileOptions { stop_after: Some(after.to_owned()), ..options.clone() };
+        run_passes(&mut graph, &specs, GRAPH_PASSES, &options, &mut Dumper::new(None)?, &mut Timer::new(&Silent))?;
+    }
+    Ok(graph)
 }
 
 /// What a bundle of kernels alone lacks, and how to get it.
