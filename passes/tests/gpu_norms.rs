@@ -308,3 +308,41 @@ fn projections_of_other_formats_have_kernels_of_their_own() {
         layer.check((64, 4), 3, 8);
     }
 }
+
+#[test]
+fn kernels_of_real_size_pass_the_verifier_and_fit_every_device() {
+    let limits = Limits { chunk: 256, ctx: 4096, head_rows: 8 };
+    for target in known::known() {
+        let Some(gpu) = target.gpu else { continue };
+        let sched = Schedule::new(&gpu);
+        let check = |launch: Launch, what: String| {
+            let kernel = launch.kernel;
+            if let Err(faults) = verify_kernel(&kernel) {
+                panic!("{} {what}: {faults:#?}", target.name);
+            }
+            let arrays = kernel.buffers.iter().filter(|(_, b)| b.space == Space::Workgroup);
+            let shared: u32 = arrays.map(|(_, b)| (b.len * b.elem.bytes()).next_multiple_of(16)).sum();
+            assert!(shared <= gpu.shared_bytes, "{} {what}: {shared} bytes of workgroup memory", target.name);
+            assert!(kernel.params().count() as u32 <= gpu.storage_buffers, "{} {what}", target.name);
+        };
+        for phase in [Phase::Decode, Phase::Prefill] {
+            let rows = limits.tokens(phase);
+            for features in [640, 1152, 2048, 2304, 3072, 5120, 8192] {
+                for (joined, by) in [
+                    (Some(1e-6), NormBy::RootMeanSquare { eps: 1e-6 }),
+                    (Some(1e-6), NormBy::Deviation { eps: 1e-5, bias: true }),
+                    (None, NormBy::Deviation { eps: 1e-5, bias: true }),
+                ] {
+                    let out = ActShape { quantized: true, k: features, rows, norm: None };
+                    let shape = Norm { features, joined, by, out, rows, phase };
+                    check(norm::launch("norm", &shape, &sched, &limits), format!("{features} {by:?} {phase:?}"));
+                }
+            }
+            for (heads, kv_heads, head_dim, window) in [(16, 8, 128, None), (4, 1, 256, Some(512)), (8, 4, 256, Some(1024)), (32, 8, 128, None)] {
+                let attrs = AttentionAttrs { heads, kv_heads, head_dim, scale: 1.0, window, softcap: None };
+                let shape = HeadNorm { heads: geometry(&attrs, DType::F16, &limits), parts: ALL, eps: 1e-6, rotated: true, rows, phase };
+                check(head_norm::launch("head_norm", &shape, &sched, &limits), format!("{heads} heads of {head_dim} {phase:?}"));
+            }
+        }
+    }
+}

@@ -9,7 +9,7 @@ use slmc_ir::target::known;
 use slmc_tests::compiled::compile;
 use slmc_tests::expected::{Expected, fixture, largest_difference, mean_kl};
 use slmc_tests::native::{Built, build, logits, targets, vulkan_targets};
-use slmc_tests::random_model::odd_models;
+use slmc_tests::odd_models::odd_models;
 
 const FIXTURES: [&str; 11] =
     ["gemma2", "gemma3", "llama-tied", "llama-untied", "llama3-rope", "mobilellm-shared", "phi3", "phi3-longrope", "qwen2", "qwen3", "stablelm2"];
