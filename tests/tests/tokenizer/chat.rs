@@ -333,6 +333,7 @@ fn templates_that_are_no_table_say_why() {
         ("{% for m in messages | reverse %}{{ m['content'] }}{% endfor %}", ""),
         ("{{ strptime_now('%d') }}", "single user message"),
         ("{% for m in messages %}", "does not parse"),
+        ("{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}{{ messages[0]['content'] }}", "fuel"),
         ("{% for m in messages %}{{ m['content'] | replace('<', '[') }}{% endfor %}", "changed"),
         ("{% for m in messages %}{{ m | tojson }}{% endfor %}", ""),
     ];
