@@ -16,6 +16,10 @@ use slmc_runtime_stub::tokenizer::format::{DEAD, row};
 use super::classes::{Classes, PointSet, PointSets};
 use super::pattern::StagePattern;
 
+/// Bytes that an automaton may take while it is made: a few thousand rows. Those of published patterns have below a hundred; making one
+/// small takes time that grows with the square of its rows, and there are short patterns with billions.
+const LARGEST: usize = 1 << 20;
+
 /// A stage whose sets are interned.
 pub(super) struct Stage {
     /// Expressions over set numbers, by preference, and what their matches are.
@@ -68,11 +72,11 @@ impl Stage {
     pub fn table(&self, classes: &Classes) -> Result<StageTable, String> {
         let hirs: Vec<Hir> = self.patterns.iter().map(|(expression, _)| expression.over(classes)).collect();
         let nfa = thompson::Compiler::new()
-            .configure(thompson::Config::new().utf8(false).nfa_size_limit(Some(16 << 20)))
+            .configure(thompson::Config::new().utf8(false).nfa_size_limit(Some(LARGEST)))
             .build_many_from_hir(&hirs)
             .map_err(|error| error.to_string())?;
         let config = dense::Config::new().start_kind(StartKind::Anchored).match_kind(MatchKind::LeftmostFirst).minimize(true);
-        let config = config.determinize_size_limit(Some(64 << 20)).dfa_size_limit(Some(64 << 20));
+        let config = config.determinize_size_limit(Some(16 * LARGEST)).dfa_size_limit(Some(LARGEST));
         let dfa = dense::Builder::new().configure(config).build_from_nfa(&nfa).map_err(|error| error.to_string())?;
         let first = dfa.start_state(&start::Config::new().anchored(Anchored::Yes)).map_err(|error| error.to_string())?;
         let table = self.tabulate(&dfa, first, classes.count())?;

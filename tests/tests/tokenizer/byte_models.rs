@@ -20,9 +20,12 @@ const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N
 /// As GPT-4's, with possessive repetitions.
 const POSSESSIVE: &str = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s";
 
+/// As GPT-4o's: words begin with capitals and go on with small letters, marks belong to letters.
+const CASED: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
 /// All of them.
-pub fn all() -> [Model; 7] {
-    [gpt2(), llama3(), qwen2(), smollm(), deepseek(), stablelm2(), gpt4()]
+pub fn all() -> [Model; 8] {
+    [gpt2(), llama3(), qwen2(), smollm(), deepseek(), stablelm2(), gpt4(), gpt4o()]
 }
 
 /// Trains a small byte-level BPE tokenizer behind `pre`, and lets `finish` set the rest.
@@ -130,5 +133,12 @@ fn stablelm2() -> Model {
 fn gpt4() -> Model {
     train("gpt4", sequence([split(POSSESSIVE), bytes()]), true, |t| {
         t.add_special_tokens(specials(&["<|endoftext|>"])).expect("added");
+    })
+}
+
+fn gpt4o() -> Model {
+    let parts = Split::new(SplitPattern::Regex(CASED.to_owned()), SplitDelimiterBehavior::Removed, true).expect("pattern");
+    train("gpt4o", sequence([parts.into(), bytes()]), true, |t| {
+        t.add_special_tokens(specials(&["<|endoftext|>", "<|end|>"])).expect("added");
     })
 }

@@ -47,13 +47,12 @@ fn based(base: &Path, template: &str, options: &TokenizerOptions) -> (CompiledTo
     let text = std::fs::read_to_string(base.join("tokenizer.json")).expect("tokenizer");
     let mut tokenizer: Value = serde_json::from_str(&text).expect("json");
     let known = tokenizers::Tokenizer::from_file(base.join("tokenizer.json")).expect("oracle");
-    let mut id = known.get_vocab_size(true);
-    for content in PLAIN.into_iter().chain(STRIPPING).filter(|content| known.token_to_id(content).is_none()) {
+    let missing = PLAIN.into_iter().chain(STRIPPING).filter(|content| known.token_to_id(content).is_none());
+    for (id, content) in (known.get_vocab_size(true)..).zip(missing) {
         let rstrip = STRIPPING.contains(&content);
         let token =
             json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": rstrip, "normalized": false, "special": true});
         tokenizer["added_tokens"].as_array_mut().expect("list").push(token);
-        id += 1;
     }
     let config = json!({"bos_token": "<s>", "eos_token": {"content": "</s>"}, "chat_template": template});
     std::fs::write(dir.path().join("tokenizer.json"), tokenizer.to_string()).expect("written");
@@ -334,6 +333,7 @@ fn templates_that_are_no_table_say_why() {
         ("{% for m in messages | reverse %}{{ m['content'] }}{% endfor %}", ""),
         ("{{ strptime_now('%d') }}", "single user message"),
         ("{% for m in messages %}", "does not parse"),
+        ("{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}{{ messages[0]['content'] }}", "fuel"),
         ("{% for m in messages %}{{ m['content'] | replace('<', '[') }}{% endfor %}", "changed"),
         ("{% for m in messages %}{{ m | tojson }}{% endfor %}", ""),
     ];

@@ -95,7 +95,7 @@ fn added_tokens_beyond_the_embedding_are_left_out_unless_needed() {
         ("generation_config.json", json!({"eos_token_id": [1, rows]})),
     ];
     for file in needed {
-        let compiled = with("gemma", &[file.clone()], &options).expect("compiles");
+        let compiled = with("gemma", std::slice::from_ref(&file), &options).expect("compiles");
         assert_eq!((compiled.vocab_size(), compiled.left_out().len()), (all, 0), "{file:?}");
     }
     let fewer = TokenizerOptions { rows: Some(300), ..TokenizerOptions::default() };

@@ -1,5 +1,7 @@
 //! Folders that cannot be compiled: every fault is named, at once.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 use slmc::tokenizer::{CompiledTokenizer, TokenizerError};
 
@@ -104,6 +106,12 @@ fn patterns_that_are_not_regular_are_named() {
     for (pattern, why) in patterns {
         let found = split_message(&json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false}));
         assert!(found.contains(&format!("{pattern:?}")) && found.contains(why), "{why} in {found}");
+    }
+    for pattern in [r"(a|b)+a(a|b){13}", r"(a|b)+a(a|b){40}", r"\p{L}{1,60000}", r"((a{999}){999}){999}"] {
+        let start = Instant::now();
+        let found = split_message(&json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false}));
+        assert!(found.contains("limit"), "{found}");
+        assert!(start.elapsed().as_secs() < 10, "{pattern} took {:?}", start.elapsed());
     }
     let removing = |pattern: &str, invert: bool| json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Removed", "invert": invert});
     let found = split_message(&removing(r"\p{L}+|\s+", true));

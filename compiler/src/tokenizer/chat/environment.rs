@@ -22,12 +22,17 @@ pub(super) struct Template {
 
 const NAME: &str = "chat_template";
 
+/// Instructions of the engine for one conversation. Published templates take a few hundred a message; one that loops on and on must not
+/// stop a compile.
+const FUEL: u64 = 100_000;
+
 impl Template {
     /// Parses the template; the error is the engine's.
     pub fn new(source: &str, named_tokens: &BTreeMap<String, String>, options: &TokenizerOptions) -> Result<Template, String> {
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(|error| message(&error))?;
         environment.set_syntax(syntax);
+        environment.set_fuel(Some(FUEL));
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment
