@@ -1,4 +1,5 @@
-//! Compiles the runtime stub to one object for each triple and each kind of device it can run plans on, for embedding.
+//! Compiles the runtime stub to one object for each triple and each kind of device it can run plans on, for embedding, and the bridge
+//! between Java and a bundle where there is Java.
 //!
 //! The stub is another crate of this workspace built by a second cargo with its own target folder and none of the
 //! outer build's flags, so that its bytes depend on the source and the toolchain alone. For a triple whose `core` this
@@ -55,6 +56,7 @@ fn main() {
     // Beside the folders of all build scripts, so that builds with other features find what this one made.
     let scratch = out.ancestors().nth(3).unwrap_or(&out).join("stub-target");
     let mut table = String::from("/// Triple, what it runs plans on, and object.\nconst OBJECTS: &[(&str, Runtime, &[u8])] = &[\n");
+    let mut bridges = String::from("/// Triple and object.\nconst BRIDGES: &[(&str, &[u8])] = &[\n");
     for triple in TRIPLES {
         if triple != host && host_only {
             continue;
@@ -74,8 +76,17 @@ fn main() {
                 Err(message) => println!("cargo::warning=no runtime stub for {triple}: {message}"),
             }
         }
+        if !apple {
+            let object = out.join(format!("stub-{triple}-jni.o"));
+            match (Stub { root: &root, scratch: &scratch, triple, features: "jni" }).compile(toolchain, core, &object) {
+                Ok(object) => {
+                    let _ = writeln!(bridges, "    ({triple:?}, include_bytes!({object:?})),");
+                }
+                Err(message) => println!("cargo::warning=no bridge to Java for {triple}: {message}"),
+            }
+        }
     }
-    table.push_str("];\n");
+    let _ = write!(table, "];\n{bridges}];\n");
     if let Err(error) = std::fs::write(out.join("stubs.rs"), table) {
         println!("cargo::error=cannot write stubs.rs: {error}");
         exit(1);

@@ -2,9 +2,11 @@
 #![deny(unsafe_code)]
 
 pub mod bundle;
+pub mod doctor;
 pub mod engine;
 pub mod import;
 pub mod link;
+pub mod package;
 pub mod picture;
 pub mod pipeline;
 pub mod sharing;

@@ -26,6 +26,12 @@ pub fn object(triple: &str, runtime: Runtime) -> Option<&'static [u8]> {
     OBJECTS.iter().find(|(name, kind, _)| *name == triple && *kind == runtime).map(|(_, _, object)| *object)
 }
 
+/// The library that Java calls a bundle by (`Java_slmc_Model_…`), as an object without a model in it; `None` where [`object`] would
+/// have none, and on Apple's systems.
+pub fn java_bridge(triple: &str) -> Option<&'static [u8]> {
+    BRIDGES.iter().find(|(name, _)| *name == triple).map(|(_, object)| *object)
+}
+
 /// The triples that have a stub, in no order that means anything.
 pub fn triples() -> impl Iterator<Item = &'static str> {
     OBJECTS.iter().filter(|(_, kind, _)| *kind == Runtime::Cpu).map(|(name, _, _)| *name)
@@ -66,8 +72,15 @@ mod tests {
     }
 
     #[test]
+    fn the_bridge_to_java_has_its_methods_and_no_model() {
+        let bridge = java_bridge("x86_64-unknown-linux-gnu").or_else(|| java_bridge("aarch64-unknown-linux-gnu")).expect("the host has one");
+        assert!(holds(bridge, "Java_slmc_Model_nativeGenerate"));
+        assert!(!holds(bridge, "slmc_code"));
+    }
+
+    #[test]
     fn no_machine_path_and_no_unwinding_is_inside() {
-        for (triple, _, object) in OBJECTS {
+        for (triple, object) in OBJECTS.iter().map(|(triple, _, object)| (triple, object)).chain(BRIDGES.iter().map(|(t, o)| (t, o))) {
             for text in [env!("CARGO_MANIFEST_DIR"), "/.cargo/", "/home/", "rust_eh_personality", "panicked at"] {
                 assert!(!holds(object, text), "{triple}: {text}");
             }

@@ -9,6 +9,8 @@ pub mod device;
 pub mod driver_words;
 pub mod fault;
 pub mod generate;
+#[cfg(feature = "jni")]
+mod jni;
 pub mod math;
 pub mod model;
 pub mod path;
@@ -27,7 +29,7 @@ pub mod walk;
 pub mod wire;
 
 /// A fault of our own ends the process: there is nothing to unwind to, and no text to print it with.
-#[cfg(all(feature = "object", panic = "abort"))]
+#[cfg(all(any(feature = "object", feature = "jni"), panic = "abort"))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     platform::unix::die()

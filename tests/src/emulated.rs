@@ -60,7 +60,7 @@ impl Emulator {
     }
 
     /// The command that runs `program` with arguments on processor `cpu` (as `qemu-aarch64 -cpu help` lists them).
-    fn command(&self, cpu: &str) -> Command {
+    pub fn command(&self, cpu: &str) -> Command {
         let mut command = Command::new(QEMU);
         // Android's bundles ask for `libc.so`.
         let library_path = format!("LD_LIBRARY_PATH={}", self.folder.path().display());

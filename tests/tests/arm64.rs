@@ -59,6 +59,26 @@ fn f32_bundles_give_the_reference_numbers_in_every_chunking() {
     }
 }
 
+/// Nothing runs code for Apple's systems here. The same kernels, made for the same processor but for Linux, do run.
+#[test]
+fn the_twin_of_an_apple_bundle_gives_the_reference_numbers() {
+    let Some(emulator) = Emulator::find() else { return };
+    let expected = Expected::read("llama-tied");
+    for target in ["iphone15-cpu", "mac-m1"] {
+        let built = build(&fixture("llama-tied"), target, "f32", |o| {
+            o.chunk = CHUNK;
+            o.target.target.triple = "aarch64-unknown-linux-gnu";
+        });
+        let mut emulated = emulator.open(&built.path(), "max", 1).unwrap_or_else(|e| panic!("{target}: {e}"));
+        for chunk in [CHUNK, 7, 1] {
+            let (found, greedy) = emulated.evaluate(&expected.input_ids, chunk, expected.greedy.len() as u32);
+            let d = largest_difference(&found, &expected.logits);
+            assert!(d <= 2e-4, "{target} in chunks of {chunk}: logits differ by {d}");
+            assert_eq!(greedy, expected.greedy, "{target} in chunks of {chunk}");
+        }
+    }
+}
+
 #[test]
 fn quantized_bundles_give_the_distributions_of_this_machines() {
     let Some(emulator) = Emulator::find() else { return };

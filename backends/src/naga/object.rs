@@ -2,7 +2,7 @@
 
 use super::Fault;
 use crate::ObjectFile;
-use object::macho::{PLATFORM_IOS, PLATFORM_MACOS, Version};
+use object::macho::{PLATFORM_IOS, PLATFORM_IOSSIMULATOR, PLATFORM_MACOS, Version};
 use object::write::{MachOBuildVersion, Mangling, Object, StandardSection, Symbol, SymbolSection};
 use object::{Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope};
 
@@ -56,10 +56,14 @@ pub(super) fn write(triple: &str, header: &[u8]) -> Result<ObjectFile, Fault> {
     Ok(ObjectFile { name: "slmc_table".into(), bytes, symbols: vec![CODE.into(), KERNELS.into()] })
 }
 
-/// The least systems whose Metal takes MSL 2.3: macOS 11, iOS 14.
+/// The least systems, those of the runtime's objects; their Metal takes MSL 2.3.
 fn build_version(triple: &str) -> MachOBuildVersion {
     let mut version = MachOBuildVersion::default();
-    let (platform, least) = if triple.contains("-ios") { (PLATFORM_IOS, 14) } else { (PLATFORM_MACOS, 11) };
+    let (platform, least) = match triple {
+        _ if triple.ends_with("-ios-sim") => (PLATFORM_IOSSIMULATOR, 15),
+        _ if triple.contains("-ios") => (PLATFORM_IOS, 15),
+        _ => (PLATFORM_MACOS, 13),
+    };
     version.platform = platform;
     version.minos = Version(least << 16);
     version.sdk = Version(least << 16);

@@ -134,7 +134,7 @@ pub enum BundleError {
         path: PathBuf,
     },
     /// The output is there and is no bundle, so it is not replaced.
-    #[error("{} exists and is not a bundle; it is left alone", path.display())]
+    #[error("{} exists and is nothing that slmc wrote; it is left alone", path.display())]
     Foreign {
         /// The output.
         path: PathBuf,
@@ -179,7 +179,7 @@ impl BundleError {
         match self {
             Self::Exists { .. } => Some("give --force to replace it, or another -o"),
             Self::Foreign { .. } => Some("remove it yourself, or give another -o"),
-            Self::Write { .. } => Some("nothing was replaced; make room or choose another place with -o, then compile again"),
+            Self::Write { .. } => Some("nothing was replaced; make room or choose another place with -o, then try again"),
             Self::Faults { faults, .. } => faults.iter().find_map(|fault| match fault {
                 Fault::Machine { .. } | Fault::NoRuntime { .. } => {
                     Some("compile the model for this machine: slmc compile MODEL --target host -o OUT.slm")

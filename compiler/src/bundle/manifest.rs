@@ -77,6 +77,9 @@ pub struct TargetInfo {
     pub backend: String,
     /// The file with the runtime and, on CPUs, the kernels; none where the slmc that compiled had no runtime for the triple.
     pub runtime: Option<String>,
+    /// How all names of a static library begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symbol_prefix: Option<String>,
     /// What runs the kernels where that is not the CPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu: Option<GpuInfo>,

@@ -29,6 +29,8 @@ pub const WEIGHTS: &str = "weights.bin";
 pub const TOKENIZER: &str = "tokenizer.bin";
 /// Name of the code for ELF targets in a bundle.
 pub const CODE: &str = "model.so";
+/// Name of the code for Apple's systems in a bundle: a static library.
+pub const STATIC_CODE: &str = "libmodel.a";
 /// Name of the kernels for Vulkan in a bundle.
 pub const KERNELS_SPV: &str = "kernels.spv";
 /// Name of the kernels for Metal in a bundle.
@@ -41,3 +43,14 @@ pub const HEADER: &str = "include/slm.h";
 pub const CARD: &str = "model-card.md";
 /// Name of the smoke questions in a bundle.
 pub const GOLDEN: &str = "golden.json";
+
+/// The name by which a model's shared object calls itself (`DT_SONAME`), and its file in packages: that of the model, so that one
+/// app holds several.
+pub fn library_name(model: &str) -> String {
+    format!("lib{}.so", crate::link::archive::identifier(model))
+}
+
+/// The file that holds the runtime, and the kernels of a CPU, for a triple.
+pub fn code_name(triple: &str) -> &'static str {
+    if triple.contains("-apple-") { STATIC_CODE } else { CODE }
+}

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use slmc_runtime_stub::abi::ABI_VERSION;
 
 use super::manifest::FileEntry;
-use super::{BundleError, CODE, Fault, MANIFEST, MAPPED, Manifest, PLAN, WEIGHTS, digest, plan_bin};
+use super::{BundleError, Fault, MANIFEST, MAPPED, Manifest, PLAN, STATIC_CODE, WEIGHTS, code_name, digest, plan_bin};
 use crate::link;
 use crate::target::machine_lacks;
 
@@ -116,8 +116,9 @@ impl Bundle {
                 faults.push(Fault::Manifest { detail: format!("lists no {required}") });
             }
         }
-        if target.runtime.as_deref().is_some_and(|runtime| runtime != CODE) {
-            faults.push(Fault::Manifest { detail: format!("names {:?} as the runtime; that is always {CODE}", target.runtime) });
+        let code = code_name(&target.triple);
+        if target.runtime.as_deref().is_some_and(|runtime| runtime != code) {
+            faults.push(Fault::Manifest { detail: format!("names {:?} as the runtime; for {} that is {code}", target.runtime, target.triple) });
         }
         self.find_unknown(&self.dir, "", &known, faults);
     }
@@ -186,7 +187,11 @@ impl Bundle {
             return;
         };
         let symbols = fs::read(self.dir.join(code)).map_err(|e| e.to_string());
-        match symbols.and_then(|code| link::undefined_of_shared(&code).map_err(|e| e.to_string())) {
+        let report = |bytes: Vec<u8>| match code.as_str() {
+            STATIC_CODE => link::archive::symbols_of_archive(&bytes).map_err(|e| e.to_string()),
+            _ => link::undefined_of_shared(&bytes).map_err(|e| e.to_string()),
+        };
+        match symbols.and_then(report) {
             Err(detail) => faults.push(Fault::Io { path: code.clone(), detail }),
             Ok(report) => {
                 let network: Vec<&str> = report.undefined.iter().map(String::as_str).filter(|s| link::libc_table::reaches_network(s)).collect();

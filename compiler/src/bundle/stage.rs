@@ -1,4 +1,4 @@
-//! Putting a bundle in place in one step.
+//! Putting a bundle, or another folder of which one file says what it is, in place in one step.
 //!
 //! Files are written to a folder beside the target (`.NAME.slmc-tmp-PID`), synced, and the folder is exchanged with the
 //! target by one rename: whoever looks sees the old bundle or the new one, whole. The folder is locked while its compile
@@ -22,18 +22,24 @@ pub struct Stage {
     parent: PathBuf,
     dir: PathBuf,
     force: bool,
+    marker: &'static str,
     _lock: File,
 }
 
-/// Whether something may be written at `target`.
+/// Whether a bundle may be written at `target`.
 ///
 /// # Errors
 /// [`BundleError::Exists`] for a bundle without `force`, [`BundleError::Foreign`] for anything else but an empty folder.
 pub fn check_target(target: &Path, force: bool) -> Result<(), BundleError> {
+    check_marked(target, force, MANIFEST)
+}
+
+/// As [`check_target`], for folders that hold a file `marker`.
+fn check_marked(target: &Path, force: bool, marker: &str) -> Result<(), BundleError> {
     let Ok(meta) = fs::symlink_metadata(target) else { return Ok(()) };
     let path = target.to_owned();
     let is_empty = meta.is_dir() && fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_none());
-    if !is_empty && !target.join(MANIFEST).is_file() {
+    if !is_empty && !target.join(marker).is_file() {
         return Err(BundleError::Foreign { path });
     }
     if force { Ok(()) } else { Err(BundleError::Exists { path }) }
@@ -46,7 +52,15 @@ impl Stage {
     /// # Errors
     /// As [`check_target`]; a folder that cannot be made.
     pub fn begin(target: &Path, force: bool) -> Result<Self, BundleError> {
-        check_target(target, force)?;
+        Self::begin_marked(target, force, MANIFEST)
+    }
+
+    /// Begins another kind of folder: only one that holds a file `marker`, as this one will, is replaced.
+    ///
+    /// # Errors
+    /// As [`Stage::begin`].
+    pub fn begin_marked(target: &Path, force: bool, marker: &'static str) -> Result<Self, BundleError> {
+        check_marked(target, force, marker)?;
         let Some(name) = target.file_name() else { return Err(BundleError::Foreign { path: target.to_owned() }) };
         let parent = match target.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
@@ -61,7 +75,7 @@ impl Stage {
             remove_quietly(&dir);
             BundleError::write(&dir, &e)
         })?;
-        Ok(Self { target: target.to_owned(), parent, dir, force, _lock: lock })
+        Ok(Self { target: target.to_owned(), parent, dir, force, marker, _lock: lock })
     }
 
     /// Creates a file of the bundle; folders on the way are made. The caller syncs it.
@@ -96,7 +110,7 @@ impl Stage {
     /// What the system says; a target that appeared meanwhile, without `force`. The old bundle then stands as before.
     pub fn commit(self) -> Result<(), BundleError> {
         sync_folders(&self.dir).map_err(|e| BundleError::write(&self.target, &e))?;
-        check_target(&self.target, self.force)?;
+        check_marked(&self.target, self.force, self.marker)?;
         self.exchange().map_err(|e| BundleError::write(&self.target, &e))?;
         File::open(&self.parent).and_then(|parent| parent.sync_all()).map_err(|e| BundleError::write(&self.parent, &e))
         // what was exchanged out is removed by drop

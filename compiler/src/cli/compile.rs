@@ -1,11 +1,12 @@
 //! `slmc compile`: a checkpoint into a bundle.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use slmc::bundle::manifest::Memory;
+use slmc::bundle::manifest::{Memory, TargetInfo};
+use slmc::package::Format;
 use slmc::pipeline::{self, CompileOptions, CompileReport, Outcome, PhaseTime, human};
-use slmc::target::TargetSpec;
+use slmc::target::{TargetSpec, machine_lacks};
 use slmc::tokenizer::Date;
 
 use crate::progress;
@@ -149,9 +150,22 @@ fn show(report: &CompileReport) {
         rows.push(("compiler", format!("{} resident at most", human(peak))));
     }
     let rows: Vec<Vec<String>> = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
-    // What has no runtime cannot be run, by this machine or any other.
-    let next = if manifest.target.runtime.is_some() { "run" } else { "inspect" };
-    say(format_args!("{}\n\n{}\n\nnext: slmc {next} {}", table(&report.times), columns(&rows), report.bundle.display()));
+    say(format_args!("{}\n\n{}\n\nnext: {}", table(&report.times), columns(&rows), next(&manifest.target, &report.bundle)));
+}
+
+/// What to do with a bundle: what this machine cannot run is for another one, or for an app.
+fn next(target: &TargetInfo, bundle: &Path) -> String {
+    let bundle = bundle.display();
+    if target.runtime.is_none() {
+        return format!("slmc inspect {bundle}");
+    }
+    match machine_lacks(&target.triple, &target.features) {
+        None => format!("slmc run {bundle}"),
+        Some(_) if Format::of_triple(&target.triple) != Format::Folder => {
+            format!("slmc package {bundle} -o PACKAGE, for an app on {}; this machine cannot run it", target.needs())
+        }
+        Some(lacks) => format!("slmc run {bundle} on {}, or slmc package for a program there; {lacks}", target.needs()),
+    }
 }
 
 /// The time of each phase and the sum.

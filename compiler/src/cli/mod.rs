@@ -5,12 +5,14 @@ mod check;
 mod compile;
 mod device;
 mod devices;
+mod doctor;
 mod graph;
 mod input;
 mod inspect;
 mod logits;
 mod opened;
 mod opt;
+mod package;
 mod passes;
 mod run;
 mod sampling;
@@ -48,12 +50,16 @@ pub enum Command {
     Verify(verify::Args),
     /// Say what is in a bundle or a checkpoint
     Inspect(inspect::Args),
+    /// Make a library for an app of bundles: XCFramework, AAR, or a folder for C
+    Package(package::Args),
     /// Draw a model's graph
     Graph(graph::Args),
     /// List the kinds of device there are to compile for
     Targets(targets::Args),
     /// List the GPUs of this machine
     Devices(devices::Args),
+    /// Say what this machine and this build lack, and what that costs
+    Doctor(doctor::Args),
     /// List the passes and phases of a compile
     Passes(passes::Args),
     /// Run passes over IR text
@@ -71,9 +77,11 @@ impl Command {
             Self::Check(args) => check::run(args),
             Self::Verify(args) => verify::run(args),
             Self::Inspect(args) => inspect::run(args),
+            Self::Package(args) => package::run(args),
             Self::Graph(args) => graph::run(args),
             Self::Targets(args) => targets::run(args),
             Self::Devices(args) => devices::run(args),
+            Self::Doctor(args) => doctor::run(args),
             Self::Passes(args) => passes::run(args),
             Self::Opt(args) => opt::run(args),
         }

@@ -37,7 +37,7 @@ pub enum LinkError {
         triple: String,
     },
     /// An object is not what it should be.
-    #[error("{what} is not a readable ELF file: {detail}")]
+    #[error("{what} is not a readable object file: {detail}")]
     Object {
         /// Which object.
         what: String,
@@ -61,7 +61,7 @@ pub enum LinkError {
 }
 
 impl LinkError {
-    pub(super) fn io(what: &str, error: &std::io::Error) -> Self {
+    pub(crate) fn io(what: &str, error: &std::io::Error) -> Self {
         Self::Io { what: what.to_owned(), detail: error.to_string() }
     }
 

@@ -64,7 +64,8 @@ impl Linker {
     }
 }
 
-fn in_path(name: &str) -> Option<PathBuf> {
+/// The first program of this name in the path.
+pub(crate) fn in_path(name: &str) -> Option<PathBuf> {
     let dirs = env::var_os("PATH")?;
     env::split_paths(&dirs).map(|dir| dir.join(name)).find(|path| path.is_file())
 }

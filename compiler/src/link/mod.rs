@@ -1,15 +1,18 @@
-//! Linking: kernels and stub become one shared object.
+//! Linking: kernels and stub become one shared object, or one static library for Apple's systems.
 //!
-//! The linker is lld, started as a program; nothing else of a toolchain is needed. The C library to link against is
+//! The linker of shared objects is lld, started as a program; nothing else of a toolchain is needed. The C library to link against is
 //! written here, function by function, with the oldest version that each has ([`libc_table`]): so a bundle runs on any
 //! system from the baseline on, and a function that is not in the table cannot get into a bundle unseen.
 //!
 //! Same objects, same linker: same bytes. Paths of this machine do not reach the output.
 
+pub mod apple_table;
+pub mod archive;
 pub mod elf_stub;
 mod error;
 pub mod find;
 pub mod libc_table;
+mod macho_names;
 mod symbols;
 
 use std::fs;
@@ -27,7 +30,7 @@ use libc_table::{Libc, Library, System};
 pub struct CodeObject<'a> {
     /// What it is, for messages.
     pub name: &'a str,
-    /// A relocatable ELF object.
+    /// A relocatable object: ELF for shared objects, Mach-O for static libraries.
     pub bytes: &'a [u8],
 }
 

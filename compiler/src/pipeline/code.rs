@@ -10,7 +10,7 @@ use slmc_runtime_stub::wire::Wire as _;
 
 use super::{CompileError, CompileOptions};
 use crate::bundle::plan_bin::{CodeIdentity, feature_bits};
-use crate::bundle::{BundleError, CODE, shaders};
+use crate::bundle::{BundleError, STATIC_CODE, code_name, library_name, shaders};
 use crate::link::{self, CodeObject, LinkError, LinkRequest, Linked, Linker};
 use crate::stub::{self, Runtime};
 
@@ -27,6 +27,9 @@ pub(super) struct Emitted {
 
 /// The code generator for GPUs.
 const GPU_BACKEND: &str = "naga";
+
+/// How the names of the functions begin that a bundle offers.
+const EXPORT: &str = "slm_";
 
 /// The code generator that was asked for, or the first of this build for the target's kind of device.
 pub(super) fn backend(options: &CompileOptions) -> Result<&'static dyn Backend, CompileError> {
@@ -73,28 +76,39 @@ fn code_id(backend: &dyn Backend, kernels: &KernelModule, options: &CompileOptio
     hash.finalize().into()
 }
 
-/// Links generated code with the stub; also returns the linker's version line. `None` for a GPU whose system has no stub in
-/// this build: its kernels need none to be compiled.
-pub(super) fn link(emitted: &Emitted, options: &CompileOptions) -> Result<Option<(Linked, String)>, CompileError> {
+/// Links generated code with the stub, for a model of this name; also returns the linker's version line. `None` for a GPU whose
+/// system has no stub in this build: its kernels need none to be compiled.
+pub(super) fn link(emitted: &Emitted, options: &CompileOptions, model: &str) -> Result<Option<(Linked, String)>, CompileError> {
     let target = &options.target.target;
-    let gpu = target.gpu.as_ref().map(|gpu| gpu.api);
-    let runtime = if gpu == Some(GpuApi::Vulkan) { Runtime::Vulkan } else { Runtime::Cpu };
-    // Of Metal there is no object: its libraries are linked on the side of the app.
-    let Some(stub) = stub::object(target.triple, runtime).filter(|_| gpu != Some(GpuApi::Metal)) else {
+    let runtime = match target.gpu.as_ref().map(|gpu| gpu.api) {
+        None => Runtime::Cpu,
+        Some(GpuApi::Vulkan) => Runtime::Vulkan,
+        Some(GpuApi::Metal) => Runtime::Metal,
+    };
+    let uses_gpu = target.gpu.is_some();
+    let Some(stub) = stub::object(target.triple, runtime) else {
         if emitted.shaders.is_some() {
             return Ok(None);
         }
         return Err(CompileError::NoStub { triple: target.triple.to_owned(), have: stub::triples().collect::<Vec<_>>().join(", ") });
     };
-    let linker = Linker::find(options.linker.as_deref())?;
     let mut objects: Vec<CodeObject<'_>> = emitted.objects.iter().map(|object| CodeObject { name: &object.name, bytes: &object.bytes }).collect();
     objects.push(CodeObject { name: "stub", bytes: stub });
-    let request =
-        LinkRequest { triple: target.triple, page_bytes: target.page_bytes, soname: CODE, exports: &["slm_*"], loads_driver: gpu.is_some() };
-    let linked = link::link_shared(&linker, &objects, &request)?;
+    let (linked, linker) = if code_name(target.triple) == STATIC_CODE {
+        let prefix = link::archive::symbol_prefix(model);
+        (link::archive::link_static(&objects, &prefix, EXPORT, uses_gpu)?, "none: a static library".to_owned())
+    } else {
+        let linker = Linker::find(options.linker.as_deref())?;
+        let exports = [format!("{EXPORT}*")];
+        let exports = exports.each_ref().map(String::as_str);
+        let soname = library_name(model);
+        let request =
+            LinkRequest { triple: target.triple, page_bytes: target.page_bytes, soname: &soname, exports: &exports, loads_driver: uses_gpu };
+        (link::link_shared(&linker, &objects, &request)?, linker.version()?)
+    };
     let network: Vec<String> = linked.symbols.undefined.iter().filter(|s| link::libc_table::reaches_network(s)).cloned().collect();
     if !network.is_empty() {
         return Err(LinkError::Forbidden { names: network }.into());
     }
-    Ok(Some((linked, linker.version()?)))
+    Ok(Some((linked, linker)))
 }

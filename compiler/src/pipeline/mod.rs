@@ -112,7 +112,7 @@ fn compile_here(options: &CompileOptions, progress: &dyn Progress) -> Result<Out
     if stop == Some("codegen") {
         return stopped(timer, "codegen", &warnings);
     }
-    let linked = timer.run("link", None, |_| code::link(&emitted, options))?;
+    let linked = timer.run("link", None, |_| code::link(&emitted, options, &imported.graph.name))?;
     if linked.is_none() {
         warnings.push(no_runtime(options.target.target.triple));
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{CompileOptions, MemoryPlan, PhaseTime};
-use crate::bundle::{CODE, KERNELS_METAL, KERNELS_SPV, Manifest};
+use crate::bundle::{CODE, KERNELS_METAL, KERNELS_SPV, Manifest, STATIC_CODE};
 
 /// How a compile ended.
 #[derive(Debug, Clone)]
@@ -48,7 +48,7 @@ impl CompileReport {
 
     /// Bytes of the code in the bundle: the runtime with the kernels, or the shaders beside it.
     pub fn code_bytes(&self) -> u64 {
-        let paths = [CODE, KERNELS_SPV, KERNELS_METAL];
+        let paths = [CODE, STATIC_CODE, KERNELS_SPV, KERNELS_METAL];
         paths.into_iter().filter_map(|path| self.manifest.file(path)).map(|file| file.bytes).sum()
     }
 }

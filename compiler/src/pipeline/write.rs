@@ -15,9 +15,11 @@ use super::{CompileError, CompileOptions, MemoryPlan};
 use crate::bundle::digest::{FileDigest, FileHasher};
 use crate::bundle::manifest::{Build, FORMAT_VERSION, FileEntry, Model, Privacy, Quantization, TargetInfo, TensorFormat};
 use crate::bundle::plan_bin::{self, CodeIdentity};
-use crate::bundle::{BundleError, CARD, CODE, Digest, GOLDEN, HEADER, MANIFEST, Manifest, PLAN, Stage, TOKENIZER, WEIGHTS, shaders};
+use crate::bundle::{
+    BundleError, CARD, Digest, GOLDEN, HEADER, MANIFEST, Manifest, PLAN, STATIC_CODE, Stage, TOKENIZER, WEIGHTS, code_name, shaders,
+};
 use crate::import::Imported;
-use crate::link::Linked;
+use crate::link::{self, Linked};
 use crate::stub;
 use crate::tokenizer::CompiledTokenizer;
 
@@ -49,7 +51,7 @@ pub(super) fn bundle(stage: Stage, parts: &Parts<'_>) -> Result<Manifest, Compil
         Ok(())
     };
     if let Some((linked, _)) = parts.linked {
-        put(CODE, &linked.bytes, false)?;
+        put(code_name(parts.options.target.target.triple), &linked.bytes, false)?;
     }
     if let Some(shaders) = parts.shaders {
         put(shaders.file, &shaders.bytes, true)?;
@@ -57,7 +59,9 @@ pub(super) fn bundle(stage: Stage, parts: &Parts<'_>) -> Result<Manifest, Compil
     if let Some(tokenizer) = parts.tokenizer {
         put(TOKENIZER, tokenizer.bytes(), true)?;
     }
-    put(HEADER, stub::HEADER.as_bytes(), false)?;
+    let prefix = manifest_prefix(parts);
+    let header = prefix.as_ref().map_or_else(|| stub::HEADER.to_owned(), |prefix| link::archive::prefixed_header(stub::HEADER, prefix));
+    put(HEADER, header.as_bytes(), false)?;
     if let Some(golden) = golden(&parts.options.model)? {
         put(GOLDEN, &golden, false)?;
     }
@@ -102,7 +106,8 @@ fn manifest(parts: &Parts<'_>) -> Manifest {
             cpu: target.cpu.to_owned(),
             features: target.features.iter().map(|&feature| feature.to_owned()).collect(),
             backend: parts.backend.to_owned(),
-            runtime: parts.linked.map(|_| CODE.to_owned()),
+            runtime: parts.linked.map(|_| code_name(target.triple).to_owned()),
+            symbol_prefix: manifest_prefix(parts),
             gpu: match (&target.gpu, &parts.identity.device, parts.shaders) {
                 (Some(gpu), Some(device), Some(shaders)) => Some(shaders::requirements(device, plan, gpu, shaders.file)),
                 _ => None,
@@ -132,6 +137,12 @@ fn manifest(parts: &Parts<'_>) -> Manifest {
         },
         digest: Digest([0; 32]),
     }
+}
+
+/// The prefix of the names in a static library.
+fn manifest_prefix(parts: &Parts<'_>) -> Option<String> {
+    let is_static = parts.linked.is_some() && code_name(parts.options.target.target.triple) == STATIC_CODE;
+    is_static.then(|| link::archive::symbol_prefix(&parts.imported.graph.name))
 }
 
 fn tensors(imported: &Imported) -> Vec<TensorFormat> {

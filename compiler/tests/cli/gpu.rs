@@ -17,7 +17,7 @@ fn skipped(test: &str) -> bool {
     why.is_some()
 }
 
-/// Compiles for a system of which no build has a runtime, and looks at what the bundle is good for.
+/// Compiles for a system of which this build has no runtime, and looks at what the bundle is good for.
 fn has_kernels_alone(target: &str, kernels: &str) {
     let dir = tempfile::tempdir().expect("temporary folder");
     let bundle = dir.path().join("m.slm");
@@ -33,8 +33,26 @@ fn has_kernels_alone(target: &str, kernels: &str) {
 }
 
 #[test]
-fn a_bundle_for_metal_has_kernels_and_no_runtime() {
+fn a_bundle_for_metal_without_runtime_has_kernels() {
+    if stub::object("aarch64-apple-ios", Runtime::Metal).is_some() {
+        return println!("skipped a_bundle_for_metal_without_runtime_has_kernels: this build has a runtime for Metal");
+    }
     has_kernels_alone("iphone15-metal", "kernels.metal");
+}
+
+#[test]
+fn a_bundle_for_another_machine_says_what_runs_it() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let model = repository("examples/warehouse");
+    for (target, triple, said) in
+        [("iphone15-metal", "aarch64-apple-ios", "next: slmc package "), ("android-adreno", "aarch64-linux-android", "next: slmc package ")]
+    {
+        let bundle = dir.path().join(target);
+        let ran = slmc(&["compile", arg(&model), "--target", target, "-o", arg(&bundle)]).ok();
+        let kind = if triple.contains("apple") { Runtime::Metal } else { Runtime::Vulkan };
+        let said = if stub::object(triple, kind).is_some() { said } else { "next: slmc inspect " };
+        assert!(ran.out.contains(said) && !ran.out.contains("slmc run"), "{}", ran.out);
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 #[cfg(any(feature = "llvm", feature = "naga"))]
 mod compiled;
+mod doctor;
 mod errors;
 #[cfg(feature = "naga")]
 mod gpu;
@@ -17,5 +18,7 @@ mod run;
 mod answers;
 #[cfg(feature = "llvm")]
 mod disk;
+#[cfg(feature = "llvm")]
+mod package;
 #[cfg(feature = "llvm")]
 mod tamper;

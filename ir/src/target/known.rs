@@ -90,6 +90,13 @@ pub fn known() -> Vec<Target> {
             ..arm("aarch64-apple-darwin", "apple-m1", &["dotprod"])
         },
         Target {
+            name: "iphone-simulator",
+            summary: "the iPhone simulator of a Mac with Apple silicon, on the CPU",
+            l2_bytes: 3 << 20,
+            memory_budget: 3 << 30,
+            ..arm("aarch64-apple-ios-sim", "apple-m1", &["dotprod"])
+        },
+        Target {
             name: "vulkan-generic",
             summary: "any Vulkan 1.1 device on x86-64 Linux, software Vulkan included: f32 arithmetic, the limits that Vulkan guarantees",
             ..vulkan("x86_64-unknown-linux-gnu", GENERIC)

@@ -80,16 +80,16 @@ unsafe extern "C" {
     fn __fxstat(version: c_int, fd: c_int, stat: *mut [u64; 32]) -> c_int;
     #[cfg(not(target_env = "gnu"))]
     fn fstat(fd: c_int, stat: *mut [u64; 32]) -> c_int;
-    #[cfg(feature = "vulkan")]
+    #[cfg(any(feature = "vulkan", feature = "jni"))]
     fn dlopen(name: *const c_char, flags: c_int) -> *mut c_void;
-    #[cfg(feature = "vulkan")]
+    #[cfg(any(feature = "vulkan", feature = "jni"))]
     fn dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void;
-    #[cfg(all(feature = "object", panic = "abort"))]
+    #[cfg(all(any(feature = "object", feature = "jni"), panic = "abort"))]
     fn abort() -> !;
 }
 
 /// Ends the process; what a panic comes down to.
-#[cfg(all(feature = "object", panic = "abort"))]
+#[cfg(all(any(feature = "object", feature = "jni"), panic = "abort"))]
 pub fn die() -> ! {
     // SAFETY: abort takes nothing and does not return.
     unsafe { abort() }
@@ -279,12 +279,12 @@ pub(super) unsafe fn read_ahead(at: *mut u8, len: usize) {
 }
 
 /// A shared library of the system, loaded until the process ends.
-#[cfg(feature = "vulkan")]
+#[cfg(any(feature = "vulkan", feature = "jni"))]
 pub struct Library {
     handle: *mut c_void,
 }
 
-#[cfg(feature = "vulkan")]
+#[cfg(any(feature = "vulkan", feature = "jni"))]
 impl Library {
     /// Loads it by name with all it needs.
     pub fn open(name: &CStr) -> Option<Self> {

@@ -1,0 +1,8 @@
+import SwiftUI
+
+@main
+struct WarehouseApp: App {
+    var body: some Scene {
+        WindowGroup { QuestionView() }
+    }
+}
