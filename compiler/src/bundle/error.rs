@@ -134,7 +134,7 @@ pub enum BundleError {
         path: PathBuf,
     },
     /// The output is there and is no bundle, so it is not replaced.
-    #[error("{} exists and is nothing that slmc wrote; it is left alone", path.display())]
+    #[error("{} exists and is not a bundle or package; it is left alone", path.display())]
     Foreign {
         /// The output.
         path: PathBuf,
