@@ -63,7 +63,7 @@ fn quantized_bundles_give_the_distributions_of_this_machines() {
     let Some(&own) = targets().first() else { return };
     for name in FIXTURES {
         let ids = Expected::read(name).input_ids;
-        for quant in ["q4g32", "q8g32"] {
+        for quant in if name == "llama-untied" { &["q4g32", "q8g32", "f16"][..] } else { &["q4g32"] } {
             let expected = logits(&mut build(&fixture(name), own, quant, |o| o.chunk = CHUNK).open(1), &ids, 0);
             for (target, cpu) in &PAIRS[..3] {
                 let built = build(&fixture(name), target, quant, |o| o.chunk = CHUNK);
@@ -93,7 +93,7 @@ fn the_student_answers_as_on_this_machine() {
     for quant in ["q4g32", "q8g32"] {
         let mut engine = build(&student(), own, quant, |_| {}).open(2);
         let ids = tokens(&mut engine, text);
-        let window = &ids[..256.min(ids.len())];
+        let window = &ids[..128.min(ids.len())];
         let expected = logits(&mut engine, window, 0);
         let options = slmc::engine::GenerateOptions { max_tokens: 64, ..Default::default() };
         let answers: Vec<String> = prompts
@@ -108,15 +108,18 @@ fn the_student_answers_as_on_this_machine() {
                 answer
             })
             .collect();
-        for (target, cpu) in &PAIRS[..3] {
+        // An answer takes the emulator a second: one processor gets all questions, the others every fifth.
+        for ((target, cpu), every) in PAIRS[..3].iter().zip([5, 1, 5]) {
             let built = build(&student(), target, quant, |_| {});
             let mut emulated = emulator.open(&built.path(), cpu, 1).unwrap_or_else(|e| panic!("{target}: {e}"));
             assert_eq!(emulated.tokenize(text), ids, "{target}");
             let kl = mean_kl(&expected, &emulated.evaluate(window, 0, 0).0);
-            let equal = prompts.iter().zip(&answers).filter(|(prompt, answer)| emulated.generate(prompt, 64).1 == **answer).count();
-            println!("{target} {quant} on {cpu} against {own}: {equal} of 200 answers equal, mean KL divergence {kl:e}");
+            let asked = prompts.iter().zip(&answers).step_by(every);
+            let count = asked.len();
+            let equal = asked.filter(|(prompt, answer)| emulated.generate(prompt, 64).1 == **answer).count();
+            println!("{target} {quant} on {cpu} against {own}: {equal} of {count} answers equal, mean KL divergence {kl:e}");
             assert!(kl <= 1e-3, "{target} {quant}: mean KL divergence {kl:e}");
-            assert!(equal >= 195, "{target} {quant}: {equal} of 200 answers equal");
+            assert!(equal * 200 >= count * 195, "{target} {quant}: {equal} of {count} answers equal");
         }
     }
 }
