@@ -1,0 +1,174 @@
+//! The state of one function under construction.
+
+use super::types::{POINTER, filled, form, lane, lane_bits};
+use super::{Fault, memory};
+use cranelift_codegen::ir::types::{F32, I16, I16X8, I32, I32X4, I64, I64X2};
+use cranelift_codegen::ir::{AliasRegion, ConstantData, Endianness, InstBuilder as _, MemFlagsData, Type as Clif, Value};
+use cranelift_frontend::{FunctionBuilder, Variable};
+use slmc_ir::arena::{Arena, Id};
+use slmc_ir::kernel::{Builtin, Imm, Kernel, Operand, Type, ValueId, VarId};
+use slmc_ir::target::Target;
+use std::collections::BTreeMap;
+
+/// Where a buffer is and what loads and stores of it touch.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    /// Its first byte.
+    pub(super) base: Value,
+    /// What no other buffer's accesses touch.
+    pub(super) region: AliasRegion,
+}
+
+/// Everything that the writers of one kernel share.
+pub(super) struct Func<'a> {
+    pub(super) b: FunctionBuilder<'a>,
+    pub(super) kernel: &'a Kernel,
+    /// Whether the target is x86-64.
+    pub(super) x86: bool,
+    pub(super) buffers: Vec<Place>,
+    /// `T`, `P`, `ROW`, then the tile's x, y, z.
+    step: [Value; 6],
+    vars: Vec<Variable>,
+    values: Arena<ValueId, Option<Value>>,
+    /// The integer that a vector of at most eight bytes was loaded as, which broadcasts take from memory.
+    words: BTreeMap<Value, Value>,
+}
+
+impl<'a> Func<'a> {
+    /// Starts the body of a function, whose entry block is open in `b`; `params` are the addresses of the kernel's parameters.
+    pub(super) fn new(mut b: FunctionBuilder<'a>, kernel: &'a Kernel, target: &Target, params: &[Value], step: [Value; 6]) -> Result<Self, Fault> {
+        let mut values = Arena::new();
+        kernel.values.ids().for_each(|_| {
+            values.push(None);
+        });
+        let buffers = memory::places(&mut b, kernel, params)?;
+        let vars = kernel.vars.iter().map(|(_, t)| b.declare_var(form(*t))).collect();
+        let x86 = target.triple.starts_with("x86_64-");
+        Ok(Self { b, kernel, x86, buffers, step, vars, values, words: BTreeMap::new() })
+    }
+
+    /// Records what a value is.
+    pub(super) fn define(&mut self, v: ValueId, value: Value) {
+        self.values[v] = Some(value);
+    }
+
+    /// A variable.
+    pub(super) fn var(&self, var: VarId) -> Variable {
+        self.vars[var.index()]
+    }
+
+    /// An operand, as a value of type `place` if it is an immediate.
+    pub(super) fn operand(&mut self, operand: Operand, place: Type) -> Result<Value, Fault> {
+        match operand {
+            Operand::Value(v) => self.values[v].ok_or_else(|| Fault(format!("{v} is used before its definition"))),
+            Operand::Imm(imm) => self.constant(place, imm),
+        }
+    }
+
+    /// The type of an operand, which takes `place` if it is an immediate.
+    pub(super) fn type_of(&self, operand: Operand, place: Type) -> Type {
+        self.kernel.operand_type(operand).unwrap_or(place)
+    }
+
+    /// An index.
+    pub(super) fn index(&mut self, operand: Operand) -> Result<Value, Fault> {
+        self.operand(operand, Type::INDEX)
+    }
+
+    /// A number of the launch or the step.
+    pub(super) fn builtin(&mut self, b: Builtin) -> Value {
+        match b {
+            Builtin::T => self.step[0],
+            Builtin::P => self.step[1],
+            Builtin::Row => self.step[2],
+            Builtin::Grid(axis) => self.step[3 + usize::from(axis.min(2))],
+            Builtin::Lane | Builtin::Subgroup | Builtin::SubgroupLane => self.number(I32, 0),
+            Builtin::Subgroups => self.number(I32, 1),
+        }
+    }
+
+    /// A constant of a type, the same in all lanes.
+    pub(super) fn constant(&mut self, t: Type, imm: Imm) -> Result<Value, Fault> {
+        let bits = lane(t, imm)?;
+        if t.is_vector() {
+            return Ok(self.lanes(form(t), bits, lane_bits(t)));
+        }
+        Ok(match form(t) {
+            F32 => self.b.ins().f32const(f32::from_bits(bits)),
+            int => self.number(int, i64::from(bits)),
+        })
+    }
+
+    /// An integer constant, cut to its type.
+    pub(super) fn number(&mut self, int: Clif, n: i64) -> Value {
+        let kept = if int == I64 { n } else { n & ((1 << int.bits()) - 1) };
+        self.b.ins().iconst(int, kept)
+    }
+
+    /// A constant register of type `form`, all of whose lanes of some bits are the same.
+    pub(super) fn lanes(&mut self, form: Clif, lane: u32, bits: u32) -> Value {
+        self.register(form, filled(lane, bits))
+    }
+
+    /// A constant register.
+    pub(super) fn register(&mut self, form: Clif, bytes: Vec<u8>) -> Value {
+        let constant = self.b.func.dfg.constants.insert(ConstantData::from(bytes));
+        self.b.ins().vconst(form, constant)
+    }
+
+    /// Same bits, another type.
+    pub(super) fn bits(&mut self, v: Value, to: Clif) -> Value {
+        if self.b.func.dfg.value_type(v) == to {
+            return v;
+        }
+        let flags = MemFlagsData::new().with_endianness(Endianness::Little);
+        self.b.ins().bitcast(to, flags, v)
+    }
+
+    /// The lowest `bytes` (2, 4 or 8) of a register as an integer.
+    pub(super) fn word(&mut self, v: Value, bytes: u32) -> Value {
+        if let Some(word) = self.words.get(&v) {
+            return *word;
+        }
+        let whole = self.bits(v, Self::registers_of(bytes));
+        self.b.ins().extractlane(whole, 0)
+    }
+
+    /// A register of type `to` whose lowest bytes are an integer of 16, 32 or 64 bits.
+    pub(super) fn padded(&mut self, word: Value, to: Clif) -> Value {
+        let wide = match self.b.func.dfg.value_type(word) {
+            I64 => self.b.ins().scalar_to_vector(I64X2, word),
+            I32 => self.b.ins().scalar_to_vector(I32X4, word),
+            _ => {
+                let word = self.b.ins().uextend(I32, word);
+                self.b.ins().scalar_to_vector(I32X4, word)
+            }
+        };
+        self.bits(wide, to)
+    }
+
+    /// As [`padded`](Self::padded) of a loaded integer, which a broadcast of these bytes will take instead of the register.
+    pub(super) fn loaded(&mut self, word: Value, to: Clif) -> Value {
+        let register = self.padded(word, to);
+        self.words.insert(register, word);
+        register
+    }
+
+    /// The integer of 2, 4 or 8 bytes.
+    pub(super) fn word_of(bytes: u32) -> Clif {
+        match bytes {
+            2 => I16,
+            4 => I32,
+            _ => POINTER,
+        }
+    }
+
+    /// The register of integers of 2, 4 or 8 bytes.
+    pub(super) fn registers_of(bytes: u32) -> Clif {
+        match bytes {
+            2 => I16X8,
+            4 => I32X4,
+            _ => I64X2,
+        }
+    }
+}
