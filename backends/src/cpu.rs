@@ -1,15 +1,8 @@
-//! What the back ends for CPUs share: the names that other objects see, what the bounds of a kernel fix, what no CPU kernel may
-//! have, and the work of many threads on many kernels.
+//! What the back ends for CPUs share: the names of kernels, what the bounds of a kernel fix, what no CPU kernel may have, and the
+//! work of many threads on many kernels.
 
 use crate::{BackendError, Unsupported};
 use slmc_ir::kernel::{Buffer, Kernel, Space};
-
-/// The symbol of the code header.
-pub(crate) const CODE: &str = "slmc_code";
-/// The symbol of the table of kernels.
-pub(crate) const KERNELS: &str = "slmc_kernels";
-/// The object that holds both.
-pub(crate) const TABLE: &str = "slmc_table";
 
 /// Most bytes of arrays that a kernel may have on the stack.
 const STACK: u64 = 128 << 10;

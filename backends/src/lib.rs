@@ -4,7 +4,7 @@
 //! the module, the target and the options: the same input gives the same bytes, whatever the number of threads.
 //! See README.md for the contract of the emitted code and for adding a back end.
 
-#[cfg(any(feature = "llvm", feature = "cranelift", feature = "naga"))]
+#[cfg(any(feature = "cranelift", feature = "llvm"))]
 mod cpu;
 #[cfg(feature = "cranelift")]
 mod cranelift;
@@ -14,6 +14,8 @@ mod llvm;
 mod naga;
 #[cfg(any(feature = "cranelift", feature = "naga"))]
 mod object;
+#[cfg(any(feature = "cranelift", feature = "llvm", feature = "naga"))]
+mod symbols;
 
 use slmc_ir::diag::Verified;
 use slmc_ir::kernel::KernelModule;

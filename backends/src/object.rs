@@ -2,7 +2,7 @@
 //! kernel. All symbols are hidden.
 
 use crate::ObjectFile;
-use crate::cpu::{CODE, KERNELS, TABLE};
+use crate::symbols::{CODE, KERNELS, TABLE};
 use object::macho::{PLATFORM_IOS, PLATFORM_MACOS, Version};
 use object::write::{MachOBuildVersion, Mangling, Object, Relocation, StandardSection, Symbol, SymbolId, SymbolSection};
 use object::{

@@ -5,7 +5,7 @@
 
 use super::func::Func;
 use super::{Fault, machine, stmt};
-use crate::cpu;
+use crate::{cpu, symbols};
 use inkwell::AddressSpace;
 use inkwell::attributes::{Attribute, AttributeLoc};
 use inkwell::context::Context;
@@ -136,11 +136,11 @@ pub(super) fn table<'ctx>(cx: &'ctx Context, module: &Module<'ctx>, kernels: &[S
         f.as_global_value().set_visibility(GlobalVisibility::Hidden);
         entries.push(f.as_global_value().as_pointer_value());
     }
-    let table = module.add_global(ptr.array_type(entries.len() as u32), None, cpu::KERNELS);
+    let table = module.add_global(ptr.array_type(entries.len() as u32), None, symbols::KERNELS);
     table.set_initializer(&ptr.const_array(&entries));
     table.set_alignment(64);
     let bytes: Vec<IntValue<'ctx>> = header.iter().map(|n| byte.const_int(u64::from(*n), false)).collect();
-    let code = module.add_global(byte.array_type(header.len() as u32), None, cpu::CODE);
+    let code = module.add_global(byte.array_type(header.len() as u32), None, symbols::CODE);
     code.set_initializer(&byte.const_array(&bytes));
     code.set_alignment(64);
     for global in [table, code] {

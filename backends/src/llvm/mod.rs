@@ -15,7 +15,7 @@ mod stmt;
 mod types;
 mod vector;
 
-use crate::{Artifact, Backend, BackendError, EmitOptions, ObjectFile, Unsupported, cpu};
+use crate::{Artifact, Backend, BackendError, EmitOptions, ObjectFile, Unsupported, cpu, symbols};
 use slmc_ir::diag::Verified;
 use slmc_ir::kernel::{Kernel, KernelModule};
 use slmc_ir::target::Target;
@@ -45,14 +45,14 @@ impl Backend for Llvm {
                 .map_err(|fault| bug(&format!("kernel `{}`", kernel.name), fault))
         })?;
         let names: Vec<String> = kernels.iter().map(|k| cpu::symbol(&k.name)).collect();
-        let table = machine::emit(target, cpu::TABLE, options.listing, |cx, m| abi::table(cx, m, &names, &options.header))
+        let table = machine::emit(target, symbols::TABLE, options.listing, |cx, m| abi::table(cx, m, &names, &options.header))
             .map_err(|fault| bug("the kernel table", fault))?;
         let mut objects = Vec::new();
         let mut listing = options.listing.then(String::new);
-        let table_symbols = vec![cpu::CODE.to_owned(), cpu::KERNELS.to_owned()];
+        let table_symbols = vec![symbols::CODE.to_owned(), symbols::KERNELS.to_owned()];
         parts.push(table);
         let own = names.iter().map(|n| (n.clone(), vec![n.clone()]));
-        for ((name, symbols), part) in own.chain([(cpu::TABLE.to_owned(), table_symbols)]).zip(parts) {
+        for ((name, symbols), part) in own.chain([(symbols::TABLE.to_owned(), table_symbols)]).zip(parts) {
             if let (Some(all), Some(text)) = (&mut listing, &part.listing) {
                 all.push_str(text);
             }

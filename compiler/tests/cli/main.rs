@@ -1,6 +1,6 @@
 //! The command as a user meets it: help, errors, and, where a code generator is built in, whole bundles.
 
-#[cfg(any(feature = "llvm", feature = "naga"))]
+#[cfg(any(feature = "cranelift", feature = "llvm", feature = "naga"))]
 mod compiled;
 mod errors;
 #[cfg(feature = "naga")]
@@ -9,9 +9,9 @@ mod help;
 mod opt;
 mod run;
 
-#[cfg(feature = "llvm")]
+#[cfg(any(feature = "cranelift", feature = "llvm"))]
 mod answers;
-#[cfg(feature = "llvm")]
+#[cfg(any(feature = "cranelift", feature = "llvm"))]
 mod disk;
-#[cfg(feature = "llvm")]
+#[cfg(any(feature = "cranelift", feature = "llvm"))]
 mod tamper;
