@@ -15,7 +15,7 @@ mod spirv;
 mod stmt;
 mod types;
 
-use crate::{Artifact, Backend, BackendError, EmitOptions, Shader, Shaders, Unsupported};
+use crate::{Artifact, Backend, BackendError, EmitOptions, Shader, Shaders, Unsupported, object};
 use naga::back::wgsl;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use slmc_ir::diag::Verified;

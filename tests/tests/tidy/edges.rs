@@ -27,7 +27,6 @@ const ROWS: [Row; 7] = [
             ("inkwell", "llvm"),
             ("cranelift-codegen", "cranelift"),
             ("cranelift-frontend", "cranelift"),
-            ("cranelift-object", "cranelift"),
             ("naga", "naga"),
         ],
     },

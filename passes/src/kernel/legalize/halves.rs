@@ -4,7 +4,7 @@
 //! f16 are Fabian Giesen's (`float_to_half_fast3_rtne`): a magic sum rounds what becomes subnormal.
 
 use super::steps::Steps;
-use slmc_ir::kernel::{BinaryOp, CmpOp, Expr, Imm, Operand, Scalar, Type};
+use slmc_ir::kernel::{BinaryOp, CmpOp, Expr, Operand, Scalar, Type};
 
 const SIGN: i32 = i32::MIN;
 /// Bits of an f32 infinity.
@@ -67,7 +67,7 @@ fn from_f16(s: &mut Steps<'_>, floats: Type, x: Operand) -> Operand {
     let scaled = s.bitcast(ints, scaled);
     // The exponent of infinities and NaNs is all ones in both.
     let special = s.cmp(ints, CmpOp::Ge, magnitude, 0x7c00);
-    let ones = s.expr(ints, Expr::Select(special, INFINITE.into(), Imm::Int(0).into()));
+    let ones = s.expr(ints, Expr::Select(special, INFINITE.into(), 0i32.into()));
     let bits = s.binary(ints, BinaryOp::Or, scaled, ones);
     s.binary(ints, BinaryOp::Or, bits, sign)
 }
