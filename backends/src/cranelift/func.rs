@@ -6,7 +6,7 @@ use cranelift_codegen::ir::types::{F32, I16, I16X8, I32, I32X4, I64, I64X2};
 use cranelift_codegen::ir::{AliasRegion, ConstantData, Endianness, InstBuilder as _, MemFlagsData, Type as Clif, Value};
 use cranelift_frontend::{FunctionBuilder, Variable};
 use slmc_ir::arena::{Arena, Id};
-use slmc_ir::kernel::{Builtin, Imm, Kernel, Operand, Type, ValueId, VarId};
+use slmc_ir::kernel::{Builtin, Expr, Imm, Kernel, Operand, Type, ValueId, VarId};
 use slmc_ir::target::Target;
 use std::collections::BTreeMap;
 
@@ -19,6 +19,15 @@ pub(super) struct Place {
     pub(super) region: AliasRegion,
 }
 
+/// A value of the kernel.
+#[derive(Clone, Copy)]
+struct Held {
+    value: Value,
+    /// How many of the loops around it, from the outermost on, it takes to find the innermost one whose loop variable it surely
+    /// follows; 0 if there is none.
+    follows: u32,
+}
+
 /// Everything that the writers of one kernel share.
 pub(super) struct Func<'a> {
     pub(super) b: FunctionBuilder<'a>,
@@ -29,7 +38,9 @@ pub(super) struct Func<'a> {
     /// `T`, `P`, `ROW`, then the tile's x, y, z.
     step: [Value; 6],
     vars: Vec<Variable>,
-    values: Arena<ValueId, Option<Value>>,
+    values: Arena<ValueId, Option<Held>>,
+    /// Loops around the builder's place.
+    depth: u32,
     /// The integer that a vector of at most eight bytes was loaded as, which broadcasts take from memory.
     words: BTreeMap<Value, Value>,
 }
@@ -44,12 +55,40 @@ impl<'a> Func<'a> {
         let buffers = memory::places(&mut b, kernel, params)?;
         let vars = kernel.vars.iter().map(|(_, t)| b.declare_var(form(*t))).collect();
         let x86 = target.triple.starts_with("x86_64-");
-        Ok(Self { b, kernel, x86, buffers, step, vars, values, words: BTreeMap::new() })
+        Ok(Self { b, kernel, x86, buffers, step, vars, values, depth: 0, words: BTreeMap::new() })
     }
 
-    /// Records what a value is.
+    /// Records what a value is; nothing is known of the loops that it follows.
     pub(super) fn define(&mut self, v: ValueId, value: Value) {
-        self.values[v] = Some(value);
+        self.values[v] = Some(Held { value, follows: 0 });
+    }
+
+    /// Records what a value is that is computed of others by `e`.
+    pub(super) fn define_by(&mut self, v: ValueId, value: Value, e: &Expr) {
+        let follows = e.operands().into_iter().map(|o| self.follows(o)).max().unwrap_or(0);
+        self.values[v] = Some(Held { value, follows });
+    }
+
+    /// Records the variable of the innermost loop, or what is computed anew in each of its trips.
+    pub(super) fn define_in_loop(&mut self, v: ValueId, value: Value) {
+        self.values[v] = Some(Held { value, follows: self.depth });
+    }
+
+    fn follows(&self, operand: Operand) -> u32 {
+        match operand {
+            Operand::Value(v) => self.values[v].map_or(0, |held| held.follows),
+            Operand::Imm(_) => 0,
+        }
+    }
+
+    /// Whether an operand differs between the trips of the innermost loop, if there is one.
+    pub(super) fn changes(&self, operand: Operand) -> bool {
+        self.follows(operand) == self.depth
+    }
+
+    /// Enters a loop or, with −1, leaves it.
+    pub(super) fn nest(&mut self, by: i32) {
+        self.depth = self.depth.saturating_add_signed(by);
     }
 
     /// A variable.
@@ -60,7 +99,7 @@ impl<'a> Func<'a> {
     /// An operand, as a value of type `place` if it is an immediate.
     pub(super) fn operand(&mut self, operand: Operand, place: Type) -> Result<Value, Fault> {
         match operand {
-            Operand::Value(v) => self.values[v].ok_or_else(|| Fault(format!("{v} is used before its definition"))),
+            Operand::Value(v) => self.values[v].map(|held| held.value).ok_or_else(|| Fault(format!("{v} is used before its definition"))),
             Operand::Imm(imm) => self.constant(place, imm),
         }
     }

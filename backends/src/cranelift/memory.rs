@@ -10,7 +10,7 @@ use super::types::{POINTER, REGISTER, form};
 use cranelift_codegen::ir::{AliasRegionData, InstBuilder as _, MemFlagsData, StackSlotData, StackSlotKind, Type as Clif, Value};
 use cranelift_frontend::FunctionBuilder;
 use slmc_ir::arena::Id;
-use slmc_ir::kernel::{BinaryOp, BufId, Def, Expr, Imm, Kernel, Operand, Scalar, Space, Type};
+use slmc_ir::kernel::{Access, BinaryOp, BufId, Def, Expr, Imm, Kernel, Operand, Scalar, Space, Type};
 
 /// Log2 of a stack array's alignment.
 const STACK_ALIGN: u8 = 4;
@@ -42,6 +42,15 @@ pub(super) fn places(b: &mut FunctionBuilder<'_>, kernel: &Kernel, params: &[Val
 /// The flags of an access.
 fn flags(place: Place) -> MemFlagsData {
     MemFlagsData::new().with_notrap().with_alias_region(Some(place.region))
+}
+
+/// The flags of a load. One of what no one writes may move to where its value is used, which keeps it out of a register until then;
+/// but not out of a loop that may have no trip, where the index may be any: it has to follow the loop's variable.
+fn load_flags(f: &Func<'_>, buf: BufId, index: Operand) -> MemFlagsData {
+    let flags = flags(f.buffers[buf.index()]);
+    let buffer = &f.kernel.buffers[buf];
+    let fixed = buffer.space == Space::Param && buffer.access == Access::Read;
+    if fixed && f.changes(index) { flags.with_readonly().with_can_move() } else { flags }
 }
 
 /// The address `index` elements into a buffer, as a value and a displacement in bytes.
@@ -79,7 +88,7 @@ fn address(f: &mut Func<'_>, buf: BufId, index: Operand) -> Result<(Value, i32),
 /// Reads a `t` from `buf` at `index`.
 pub(super) fn load(f: &mut Func<'_>, t: Type, buf: BufId, index: Operand) -> Result<Value, Fault> {
     let (place, displacement) = address(f, buf, index)?;
-    let flags = flags(f.buffers[buf.index()]);
+    let flags = load_flags(f, buf, index);
     if t.is_vector() && t.bytes() < REGISTER {
         let word = f.b.ins().load(Func::word_of(t.bytes()), flags, place, displacement);
         return Ok(f.loaded(word, form(t)));

@@ -22,11 +22,11 @@ fn stmt(f: &mut Func<'_>, s: &Stmt) -> Result<(), Fault> {
             let value = &kernel.values[*v];
             let Def::Expr(e) = &value.def else { return Err(Fault(format!("`let {v}` has no expression"))) };
             let out = expr::expr(f, e, value.ty)?;
-            f.define(*v, out);
+            f.define_by(*v, out, e);
         }
         Stmt::Load { dst, buf, index } => {
             let out = memory::load(f, kernel.values[*dst].ty, *buf, *index)?;
-            f.define(*dst, out);
+            f.define_in_loop(*dst, out);
         }
         Stmt::Store { buf, index, value } => memory::store(f, *buf, *index, *value)?,
         Stmt::Var { var, init: value } | Stmt::Set { var, value } => {
@@ -122,11 +122,13 @@ fn repeat(f: &mut Func<'_>, iv: ValueId, trips: Trips, body: &[Stmt]) -> Result<
         go_on(f, trips.start);
     }
     f.b.switch_to_block(inside);
+    f.nest(1);
     for n in 0..trips.copies {
         let place = plus(f, now, stride(n));
-        f.define(iv, place);
+        f.define_in_loop(iv, place);
         block(f, body)?;
     }
+    f.nest(-1);
     let next = plus(f, now, stride(trips.copies));
     go_on(f, next);
     f.b.seal_block(inside);
