@@ -1,8 +1,8 @@
 //! The state of one function under construction.
 
-use super::types::{POINTER, filled, form, lane, lane_bits};
+use super::types::{filled, form, lane, lane_bits};
 use super::{Fault, memory};
-use cranelift_codegen::ir::types::{F32, I16, I16X8, I32, I32X4, I64, I64X2};
+use cranelift_codegen::ir::types::{F32, F64, I16, I16X8, I32, I32X4, I64, I64X2};
 use cranelift_codegen::ir::{AliasRegion, ConstantData, Endianness, InstBuilder as _, MemFlagsData, Type as Clif, Value};
 use cranelift_frontend::{FunctionBuilder, Variable};
 use slmc_ir::arena::{Arena, Id};
@@ -41,7 +41,7 @@ pub(super) struct Func<'a> {
     values: Arena<ValueId, Option<Held>>,
     /// Loops around the builder's place.
     depth: u32,
-    /// The integer that a vector of at most eight bytes was loaded as, which broadcasts take from memory.
+    /// The number that a vector of at most eight bytes was loaded as, which broadcasts take from memory.
     words: BTreeMap<Value, Value>,
 }
 
@@ -166,44 +166,52 @@ impl<'a> Func<'a> {
 
     /// The lowest `bytes` (2, 4 or 8) of a register as an integer.
     pub(super) fn word(&mut self, v: Value, bytes: u32) -> Value {
-        if let Some(word) = self.words.get(&v) {
-            return *word;
-        }
         let whole = self.bits(v, Self::registers_of(bytes));
         self.b.ins().extractlane(whole, 0)
     }
 
-    /// A register of type `to` whose lowest bytes are an integer of 16, 32 or 64 bits.
+    /// A register of type `to` whose lowest bytes are a number of 16, 32 or 64 bits.
     pub(super) fn padded(&mut self, word: Value, to: Clif) -> Value {
-        let wide = match self.b.func.dfg.value_type(word) {
-            I64 => self.b.ins().scalar_to_vector(I64X2, word),
-            I32 => self.b.ins().scalar_to_vector(I32X4, word),
-            _ => {
-                let word = self.b.ins().uextend(I32, word);
-                self.b.ins().scalar_to_vector(I32X4, word)
-            }
+        let t = self.b.func.dfg.value_type(word);
+        let wide = if t == I16 {
+            let word = self.b.ins().uextend(I32, word);
+            self.b.ins().scalar_to_vector(I32X4, word)
+        } else {
+            let lanes = 128 / t.bits();
+            self.b.ins().scalar_to_vector(t.by(lanes).unwrap_or(I32X4), word)
         };
         self.bits(wide, to)
     }
 
-    /// As [`padded`](Self::padded) of a loaded integer, which a broadcast of these bytes will take instead of the register.
+    /// As [`padded`](Self::padded) of a loaded number, which a broadcast of these bytes will take instead of the register.
     pub(super) fn loaded(&mut self, word: Value, to: Clif) -> Value {
         let register = self.padded(word, to);
         self.words.insert(register, word);
         register
     }
 
-    /// The integer of 2, 4 or 8 bytes.
+    /// The lowest `bytes` (2, 4 or 8) of a register in all its lanes of that size.
+    pub(super) fn broadcast(&mut self, v: Value, bytes: u32) -> Value {
+        let word = match self.words.get(&v) {
+            Some(word) => *word,
+            None => self.word(v, bytes),
+        };
+        let t = self.b.func.dfg.value_type(word);
+        let lanes = 128 / t.bits();
+        self.b.ins().splat(t.by(lanes).unwrap_or(I32X4), word)
+    }
+
+    /// The type that 2, 4 or 8 bytes are loaded as: a float where there is one, which goes to a vector register by itself.
     pub(super) fn word_of(bytes: u32) -> Clif {
         match bytes {
             2 => I16,
-            4 => I32,
-            _ => POINTER,
+            4 => F32,
+            _ => F64,
         }
     }
 
     /// The register of integers of 2, 4 or 8 bytes.
-    pub(super) fn registers_of(bytes: u32) -> Clif {
+    fn registers_of(bytes: u32) -> Clif {
         match bytes {
             2 => I16X8,
             4 => I32X4,

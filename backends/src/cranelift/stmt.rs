@@ -1,7 +1,7 @@
 //! Statements: the tree becomes basic blocks.
 //!
-//! A loop is tested at its end, once before it where it may have no trip. One with an unroll count is copied here. Variables are
-//! Cranelift's, which makes them values.
+//! A loop is tested at its head, so that what a trip sets a variable to has one use, the next trip: Cranelift takes an operand from
+//! memory only on the way to one use. A loop with an unroll count is copied here. Variables are Cranelift's, which makes them values.
 
 use super::func::Func;
 use super::{Fault, expr, memory};
@@ -66,9 +66,9 @@ fn unrolled(f: &mut Func<'_>, iv: ValueId, bounds: Bounds, copies: u32, body: &[
     let step = bounds.step;
     let (Operand::Imm(Imm::Int(first)), Operand::Imm(Imm::Int(last))) = (bounds.start, bounds.end) else {
         let (start, end) = (f.index(bounds.start)?, f.index(bounds.end)?);
-        let next = repeat(f, iv, Trips { start, end, step, copies, some: false }, body)?;
+        let next = repeat(f, iv, Trips { start, end, step, copies }, body)?;
         if copies > 1 {
-            repeat(f, iv, Trips { start: next, end, step, copies: 1, some: false }, body)?;
+            repeat(f, iv, Trips { start: next, end, step, copies: 1 }, body)?;
         }
         return Ok(());
     };
@@ -77,7 +77,7 @@ fn unrolled(f: &mut Func<'_>, iv: ValueId, bounds: Bounds, copies: u32, body: &[
     let (end_of_groups, groups) = (trips - trips % u64::from(copies), trips / u64::from(copies));
     if groups > 1 {
         let (start, end) = (f.index(bounds.start)?, f.number(I32, place(end_of_groups)));
-        repeat(f, iv, Trips { start, end, step, copies, some: true }, body)?;
+        repeat(f, iv, Trips { start, end, step, copies }, body)?;
     } else {
         copy(f, iv, (0..end_of_groups).map(place), body)?;
     }
@@ -101,27 +101,20 @@ struct Trips {
     step: u32,
     /// Bodies per iteration.
     copies: u32,
-    /// Whether the first iteration is known to be taken.
-    some: bool,
 }
 
 /// A loop of `copies` bodies per iteration, as long as all of them are before `end`. Returns the first value not taken.
 fn repeat(f: &mut Func<'_>, iv: ValueId, trips: Trips, body: &[Stmt]) -> Result<Value, Fault> {
-    let (inside, done) = (f.b.create_block(), f.b.create_block());
-    let now = f.b.append_block_param(inside, I32);
-    let first_not_taken = f.b.append_block_param(done, I32);
+    let (head, inside, done) = (f.b.create_block(), f.b.create_block(), f.b.create_block());
+    let now = f.b.append_block_param(head, I32);
     let stride = |n: u32| i64::from(n) * i64::from(trips.step);
-    let go_on = |f: &mut Func<'_>, next: Value| {
-        let last = plus(f, next, stride(trips.copies - 1));
-        let more = f.b.ins().icmp(IntCC::UnsignedLessThan, last, trips.end);
-        f.b.ins().brif(more, inside, &[next.into()], done, &[next.into()]);
-    };
-    if trips.some {
-        f.b.ins().jump(inside, &[trips.start.into()]);
-    } else {
-        go_on(f, trips.start);
-    }
+    f.b.ins().jump(head, &[trips.start.into()]);
+    f.b.switch_to_block(head);
+    let last = plus(f, now, stride(trips.copies - 1));
+    let more = f.b.ins().icmp(IntCC::UnsignedLessThan, last, trips.end);
+    f.b.ins().brif(more, inside, &[], done, &[]);
     f.b.switch_to_block(inside);
+    f.b.seal_block(inside);
     f.nest(1);
     for n in 0..trips.copies {
         let place = plus(f, now, stride(n));
@@ -130,11 +123,11 @@ fn repeat(f: &mut Func<'_>, iv: ValueId, trips: Trips, body: &[Stmt]) -> Result<
     }
     f.nest(-1);
     let next = plus(f, now, stride(trips.copies));
-    go_on(f, next);
-    f.b.seal_block(inside);
+    f.b.ins().jump(head, &[next.into()]);
+    f.b.seal_block(head);
     f.b.switch_to_block(done);
     f.b.seal_block(done);
-    Ok(first_not_taken)
+    Ok(now)
 }
 
 fn plus(f: &mut Func<'_>, v: Value, n: i64) -> Value {

@@ -58,8 +58,7 @@ pub(super) fn repeat(f: &mut Func<'_>, v: Value, from: Type, to: Type) -> Value 
     if from.lanes == 1 {
         return f.b.ins().splat(form(to), v);
     }
-    let word = f.word(v, from.bytes());
-    let all = f.b.ins().splat(Func::registers_of(from.bytes()), word);
+    let all = f.broadcast(v, from.bytes());
     f.bits(all, form(to))
 }
 
