@@ -16,10 +16,12 @@ pub enum Runtime {
     Cpu,
     /// A Vulkan device, or the processor.
     Vulkan,
+    /// A Metal device, or the processor.
+    Metal,
 }
 
-/// The stub for a target triple; `None` if this build has none, because its toolchain had no `core` for the triple
-/// (`rustup target add TRIPLE`, then build again).
+/// The stub for a target triple; `None` if this build has none, because no toolchain had `core` for the triple
+/// (`rustup target add TRIPLE`, or a toolchain with the library's sources, then build again).
 pub fn object(triple: &str, runtime: Runtime) -> Option<&'static [u8]> {
     OBJECTS.iter().find(|(name, kind, _)| *name == triple && *kind == runtime).map(|(_, _, object)| *object)
 }

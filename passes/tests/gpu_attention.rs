@@ -23,9 +23,23 @@ struct Case {
     /// Lanes of a subgroup; 0: the device has none.
     subgroup: u32,
     quantized: bool,
+    window: Option<u32>,
+    softcap: Option<f32>,
 }
 
-const PLAIN: Case = Case { heads: 4, kv_heads: 2, head_dim: 32, cache: DType::F32, ctx: 200, chunk: 5, lanes: 32, subgroup: 0, quantized: false };
+const PLAIN: Case = Case {
+    heads: 4,
+    kv_heads: 2,
+    head_dim: 32,
+    cache: DType::F32,
+    ctx: 200,
+    chunk: 5,
+    lanes: 32,
+    subgroup: 0,
+    quantized: false,
+    window: None,
+    softcap: None,
+};
 
 impl Case {
     fn gpu(&self) -> Gpu {
@@ -34,7 +48,8 @@ impl Case {
     }
 
     fn geometry(&self) -> Heads {
-        let attrs = AttentionAttrs { heads: self.heads, kv_heads: self.kv_heads, head_dim: self.head_dim, scale: 1.0, window: None, softcap: None };
+        let Case { heads, kv_heads, head_dim, window, softcap, .. } = *self;
+        let attrs = AttentionAttrs { heads, kv_heads, head_dim, scale: 1.0, window, softcap };
         geometry(&attrs, self.cache, &self.limits())
     }
 
@@ -55,7 +70,7 @@ impl Case {
         let gpu = self.gpu();
         let out = self.out(phase);
         let limits = self.limits();
-        let attention = Attention { heads: self.geometry(), scale: self.scale(), out, phase, gpu: &gpu, q_rows: out.rows };
+        let attention = Attention { heads: self.geometry(), scale: self.scale(), softcap: self.softcap, out, phase, gpu: &gpu, q_rows: out.rows };
         let mut launches = vec![attention.launch("attention", &limits)];
         let parts: Vec<u64> = attention.parts(&limits).into_iter().map(|(_, bytes)| bytes).collect();
         if !parts.is_empty() {
@@ -114,12 +129,14 @@ impl Data {
             let q = &self.q[((t * case.heads + head) * case.head_dim) as usize..][..dim];
             let at = |x: u32| ((x * case.kv_heads + kv) * case.head_dim) as usize;
             let dot = |x: u32| q.iter().zip(&self.k[at(x)..]).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>() * f64::from(case.scale());
-            let scores: Vec<f64> = (0..=p + t).map(dot).collect();
+            let first = case.window.map_or(0, |window| (p + t + 1).saturating_sub(window));
+            let capped = |s: f64| case.softcap.map_or(s, |cap| f64::from(cap) * (s / f64::from(cap)).tanh());
+            let scores: Vec<f64> = (first..=p + t).map(|x| capped(dot(x))).collect();
             let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let weights: Vec<f64> = scores.iter().map(|s| (s - most).exp()).collect();
             let total: f64 = weights.iter().sum();
             out.extend((0..dim).map(|d| {
-                let sum: f64 = weights.iter().zip(0u32..).map(|(w, x)| w * f64::from(self.v[at(x) + d])).sum();
+                let sum: f64 = weights.iter().zip(first..).map(|(w, x)| w * f64::from(self.v[at(x) + d])).sum();
                 (sum / total) as f32
             }));
         }
@@ -129,13 +146,14 @@ impl Data {
     /// A cache half as documented; what no step wrote is NaN.
     fn cache(&self, case: &Case, keys: bool) -> Vec<u8> {
         let h = case.geometry();
-        let (pairs, positions) = (case.head_dim.div_ceil(2), case.ctx.next_multiple_of(32));
+        // In a ring the last position to take a place has it.
+        let (pairs, positions) = (case.head_dim.div_ceil(2), h.positions);
         let width = if case.cache == DType::F16 { 2 } else { 4 };
         let mut out = vec![0xff; (h.cache_pairs() * 2) as usize * width];
         let plain = if keys { &self.k } else { &self.v };
         for (i, &x) in plain.iter().enumerate() {
             let i = i as u32;
-            let (position, kv, dim) = (i / (case.kv_heads * case.head_dim), i / case.head_dim % case.kv_heads, i % case.head_dim);
+            let (position, kv, dim) = (i / (case.kv_heads * case.head_dim) % positions, i / case.head_dim % case.kv_heads, i % case.head_dim);
             let pair = if keys {
                 ((kv * (positions / 32) + position / 32) * pairs + dim / 2) * 32 + position % 32
             } else {
@@ -297,6 +315,44 @@ fn spans_of_a_long_cache_are_combined() {
 }
 
 #[test]
+fn a_window_hides_what_lies_before_it_and_its_cache_is_a_ring() {
+    for (window, chunk, places) in [(16, 5, 32), (33, 5, 64), (1, 1, 32), (60, 20, 96), (64, 33, 96), (150, 60, 200), (500, 5, 200)] {
+        for subgroup in [0, 8] {
+            let case = Case { window: Some(window), chunk, subgroup, cache: DType::F16, ..PLAIN };
+            assert_eq!(case.geometry().positions, u32::next_multiple_of(places, 32), "{window} {chunk}");
+            decode(case, &[0, 14, 15, 16, 31, 32, 63, 64, 65, 100, 199]);
+            let steps: Vec<(u32, u32)> = [(1, 0), (5, 0), (3, 14), (5, 30), (20, 44), (60, 64), (5, 97), (33, 120), (60, 140)]
+                .into_iter()
+                .map(|(t, p): (u32, u32)| (t.min(chunk), p))
+                .collect();
+            prefill(case, &steps);
+        }
+    }
+}
+
+#[test]
+fn a_window_longer_than_a_span_is_combined_from_spans_of_its_own() {
+    for window in [1100, 1024, 1280] {
+        let case = Case { window: Some(window), heads: 2, kv_heads: 1, ctx: 3000, cache: DType::F16, ..PLAIN };
+        assert_eq!(case.launches(Phase::Decode).0.len(), 2);
+        decode(case, &[0, 511, window - 1, window, window + 31, 1535, 2000, 2999]);
+    }
+    let short = Case { window: Some(512), ctx: 3000, ..PLAIN };
+    assert_eq!(short.launches(Phase::Decode).0.len(), 1, "what is seen is short though the context is long");
+    decode(short, &[511, 2999]);
+}
+
+#[test]
+fn scores_are_capped_before_they_are_masked() {
+    for softcap in [0.5, 3.0, 50.0] {
+        let case = Case { softcap: Some(softcap), window: Some(40), head_dim: 64, ..PLAIN };
+        decode(case, &[0, 31, 90]);
+        prefill(case, &[(5, 0), (5, 60)]);
+        decode(Case { ctx: 1300, window: None, subgroup: 8, ..case }, &[1299]);
+    }
+}
+
+#[test]
 fn results_are_quantized_where_they_are_made() {
     for (head_dim, lanes) in [(32, 32), (64, 32), (128, 64)] {
         let case = Case { head_dim, lanes, quantized: true, cache: DType::F16, ctx: 100, ..PLAIN };
@@ -312,16 +368,18 @@ fn kernels_of_real_size_pass_the_verifier_and_fit_workgroup_memory() {
         let Some(gpu) = target.gpu else { continue };
         for (heads, kv_heads, head_dim) in [(4, 2, 32), (32, 4, 64), (9, 3, 64), (14, 2, 64), (32, 8, 128), (8, 1, 256), (32, 32, 80), (16, 16, 128)]
         {
-            for quantized in [false, head_dim % 32 == 0] {
-                let case = Case { heads, kv_heads, head_dim, cache: DType::F16, ctx: 4096, chunk: 256, quantized, ..PLAIN };
+            for (quantized, window, softcap) in [(false, None, None), (head_dim % 32 == 0, None, Some(50.0)), (false, Some(512), None)] {
+                let case = Case { heads, kv_heads, head_dim, cache: DType::F16, ctx: 4096, chunk: 256, quantized, window, softcap, ..PLAIN };
                 for phase in [Phase::Decode, Phase::Prefill] {
                     let out = case.out(phase);
-                    let attention = Attention { heads: case.geometry(), scale: 0.125, out, phase, gpu: &gpu, q_rows: out.rows };
+                    let attention =
+                        Attention { heads: case.geometry(), scale: 0.125, softcap: case.softcap, out, phase, gpu: &gpu, q_rows: out.rows };
                     let mut kernels = vec![attention.launch("attention", &case.limits()).kernel];
                     if attention.spans(&case.limits()) > 1 {
                         kernels.push(attention.combine("combine", &case.limits()).kernel);
                     }
-                    assert_eq!(kernels.len() > 1, phase == Phase::Decode && head_dim % 32 == 0, "{} {case:?} {phase:?}", target.name);
+                    let splits = phase == Phase::Decode && head_dim % 32 == 0 && window.is_none();
+                    assert_eq!(kernels.len() > 1, splits, "{} {case:?} {phase:?}", target.name);
                     for kernel in kernels {
                         if let Err(faults) = verify_kernel(&kernel) {
                             panic!("{} {case:?} {phase:?}: {faults:#?}", target.name);

@@ -4,6 +4,7 @@
 pub mod runner;
 
 pub mod doc_example;
+pub mod emulated;
 pub mod file;
 pub mod kernel_meaning;
 pub mod kernel_pass;
@@ -18,7 +19,10 @@ pub mod command;
 pub mod compiled;
 pub mod expected;
 pub mod native;
+pub mod odd_models;
 pub mod random_llama;
 pub mod random_model;
+
+pub mod fuzz;
 
 pub mod msl;

@@ -11,15 +11,14 @@ use slmc_ir::target::known;
 use slmc_tests::compiled::compile;
 use slmc_tests::expected::{Expected, argmax, fixture, largest_difference, mean_kl};
 use slmc_tests::native::{backends, build, logits, targets, vulkan_targets};
+use slmc_tests::odd_models::{odd_models, prompt};
 use slmc_tests::random_llama::{RandomLlama, odd_geometries};
-use slmc_tests::random_model::{RandomModel, odd_models};
+use slmc_tests::random_model::RandomModel;
 use tempfile::TempDir;
 
 /// Every family.
 const FIXTURES: [&str; 11] =
     ["gemma2", "gemma3", "llama-tied", "llama-untied", "llama3-rope", "mobilellm-shared", "phi3", "phi3-longrope", "qwen2", "qwen3", "stablelm2"];
-/// Those that GPU schedules know.
-const GPU_FIXTURES: [&str; 6] = ["llama-tied", "llama-untied", "llama3-rope", "mobilellm-shared", "phi3", "qwen2"];
 /// Tokens of a step.
 const CHUNK: u32 = 64;
 
@@ -69,7 +68,7 @@ fn f32_bundles_give_the_reference_numbers_in_every_chunking() {
 
 #[test]
 fn f32_bundles_give_the_reference_numbers_on_vulkan() {
-    fixtures(&GPU_FIXTURES, "naga", &vulkan_targets(), &[1], 1e-3);
+    fixtures(&FIXTURES, "naga", &vulkan_targets(), &[1], 1e-3);
 }
 
 /// Logits of the graph of a checkpoint after `passes`, by the graph interpreter.
@@ -99,7 +98,7 @@ impl Case {
     fn model(model: &RandomModel) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         model.write(dir.path());
-        Self { name: model.name, dir, ids: model.prompt() }
+        Self { name: model.name, dir, ids: prompt(model) }
     }
 }
 

@@ -137,22 +137,8 @@ fn compare(backend: &str, target: &Target, kernel: &Kernel, code: native::Kernel
     }
 }
 
-/// aarch64 with and without a dot product.
-fn arms() -> [Target; 3] {
-    let base = Target {
-        name: "arm64",
-        triple: "aarch64-unknown-linux-gnu",
-        cpu: "generic",
-        features: Vec::new(),
-        vector_bits: 128,
-        vector_registers: 32,
-        dot: DotKind::None,
-        ..known::find("x86_64-avx2").expect("a known target")
-    };
-    let dot = Target { name: "arm64-dotprod", features: vec!["dotprod"], dot: DotKind::I8I8, ..base.clone() };
-    let apple = Target { name: "apple", triple: "aarch64-apple-darwin", ..dot.clone() };
-    [base, dot, apple]
-}
+/// aarch64 without and with a dot product, ELF and Mach-O.
+const ARMS: [&str; 3] = ["linux-arm64", "android-arm64-dotprod", "mac-m1"];
 
 /// Models of every format.
 fn models() -> Vec<(Llama, Bounds)> {
@@ -179,8 +165,8 @@ fn models_of_every_format() {
 #[test]
 fn cranelift_emits_every_format_for_aarch64() {
     let backend = slmc_backends::lookup("cranelift").expect("the feature cranelift");
-    for target in arms() {
-        let target = backend.fit(&target);
+    for name in ARMS {
+        let target = backend.fit(&known::find(name).expect("a known target"));
         for (model, bounds) in models() {
             let module = lowered(&model, bounds, &target);
             let artifact = emitted(backend, &module, &target);

@@ -22,6 +22,7 @@ pub(super) fn fit(target: &Target) -> Target {
     Target {
         features: target.features.iter().copied().filter(used).collect(),
         vector_bits: 128,
+        block_rows: 4,
         vector_registers: if x86 { X86_REGISTERS } else { target.vector_registers },
         dot,
         half_convert: false,

@@ -5,44 +5,102 @@ use crate::{Unsupported, cpu};
 use slmc_ir::kernel::{Def, Expr, Kernel, KernelModule, Operand, Scalar, Type, UnaryOp, Value};
 use slmc_ir::target::{DotKind, Target};
 
-/// CPU names that targets may have.
-const CPUS: [&str; 12] = [
-    "x86-64",
-    "x86-64-v2",
-    "x86-64-v3",
-    "x86-64-v4",
-    "haswell",
-    "skylake",
-    "skylake-avx512",
-    "icelake-client",
-    "icelake-server",
-    "sapphirerapids",
-    "znver3",
-    "znver4",
-];
+/// What an architecture's targets may say.
+struct Architecture {
+    /// CPU names.
+    cpus: &'static [&'static str],
+    /// Features.
+    features: &'static [&'static str],
+    /// Features that every target needs.
+    ground: &'static [&'static str],
+    /// The dot product that is one instruction, with the features it needs.
+    dot: (DotKind, &'static [&'static str]),
+}
 
-/// Features that targets may have; those in `GROUND` every target needs.
-const FEATURES: [&str; 18] = [
-    "sse3",
-    "ssse3",
-    "sse4.1",
-    "sse4.2",
-    "popcnt",
-    "avx",
-    "avx2",
-    "fma",
-    "f16c",
-    "bmi",
-    "bmi2",
-    "lzcnt",
-    "avx512f",
-    "avx512bw",
-    "avx512vl",
-    "avx512dq",
-    "avx512cd",
-    "avx512vnni",
-];
-const GROUND: [&str; 3] = ["avx2", "fma", "f16c"];
+const X86_64: Architecture = Architecture {
+    cpus: &[
+        "x86-64",
+        "x86-64-v2",
+        "x86-64-v3",
+        "x86-64-v4",
+        "haswell",
+        "skylake",
+        "skylake-avx512",
+        "icelake-client",
+        "icelake-server",
+        "sapphirerapids",
+        "znver3",
+        "znver4",
+    ],
+    features: &[
+        "sse3",
+        "ssse3",
+        "sse4.1",
+        "sse4.2",
+        "popcnt",
+        "avx",
+        "avx2",
+        "fma",
+        "f16c",
+        "bmi",
+        "bmi2",
+        "lzcnt",
+        "avx512f",
+        "avx512bw",
+        "avx512vl",
+        "avx512dq",
+        "avx512cd",
+        "avx512vnni",
+    ],
+    ground: &["avx2", "fma", "f16c"],
+    dot: (DotKind::U8I8, &["avx512vnni", "avx512vl"]),
+};
+
+/// NEON, fused multiply-add and conversions of f16 are a part of every 64-bit Arm CPU.
+const AARCH64: Architecture = Architecture {
+    cpus: &[
+        "generic",
+        "cortex-a53",
+        "cortex-a55",
+        "cortex-a72",
+        "cortex-a76",
+        "cortex-a78",
+        "cortex-a510",
+        "cortex-a710",
+        "cortex-a715",
+        "cortex-a720",
+        "cortex-x1",
+        "cortex-x2",
+        "cortex-x3",
+        "cortex-x4",
+        "neoverse-n1",
+        "neoverse-n2",
+        "neoverse-v1",
+        "neoverse-v2",
+        "oryon-1",
+        "apple-a14",
+        "apple-a15",
+        "apple-a16",
+        "apple-a17",
+        "apple-m1",
+        "apple-m2",
+        "apple-m3",
+        "apple-m4",
+    ],
+    features: &["dotprod", "i8mm", "fp16"],
+    ground: &[],
+    dot: (DotKind::I8I8, &["dotprod"]),
+};
+
+impl Architecture {
+    fn of(target: &Target) -> Option<&'static Self> {
+        match target.triple.split('-').next() {
+            Some("x86_64") => Some(&X86_64),
+            Some("aarch64") => Some(&AARCH64),
+            _ => None,
+        }
+    }
+}
 
 /// Everything unsupported, in the order of the module.
 pub(super) fn unsupported(module: &KernelModule, target: &Target) -> Vec<Unsupported> {
@@ -61,32 +119,34 @@ pub(super) fn unsupported(module: &KernelModule, target: &Target) -> Vec<Unsuppo
 fn target_faults(target: &Target) -> Vec<Unsupported> {
     let mut found = Vec::new();
     let mut fault = |what: String, hint| found.push(Unsupported { at: format!("target `{}`", target.name), what, hint });
-    if !target.triple.starts_with("x86_64-") {
-        fault(format!("code for `{}`", target.triple), "choose an x86-64 target");
-    }
+    let Some(arch) = Architecture::of(target) else {
+        fault(format!("code for `{}`", target.triple), "choose a target with an x86-64 or arm64 CPU");
+        return found;
+    };
     if target.gpu.is_some() {
         fault("kernels for a GPU".into(), "use the back end `naga`");
         return found;
     }
-    if !CPUS.contains(&target.cpu) {
-        fault(format!("the CPU `{}` is not known", target.cpu), "name a general one such as x86-64-v3 and list the features");
+    if !arch.cpus.contains(&target.cpu) {
+        fault(format!("the CPU `{}` is not known", target.cpu), "name a general one such as x86-64-v3 or generic and list the features");
     }
-    for feature in target.features.iter().filter(|f| !FEATURES.contains(f)) {
+    for feature in target.features.iter().filter(|f| !arch.features.contains(f)) {
         fault(format!("the feature `{feature}` is not known"), "leave it out");
     }
-    let mut needed: Vec<&str> = GROUND.to_vec();
+    let mut needed: Vec<&str> = arch.ground.to_vec();
     if target.vector_bits == 512 {
         needed.extend(["avx512f", "avx512bw", "avx512vl", "avx512dq"]);
     }
-    if target.dot == DotKind::U8I8 {
-        needed.extend(["avx512vnni", "avx512vl"]);
+    if target.dot == arch.dot.0 {
+        needed.extend(arch.dot.1);
     }
     needed.dedup();
     for feature in needed.into_iter().filter(|f| !target.features.contains(f)) {
         fault(format!("its vectors need the feature `{feature}`"), "add the feature or choose a smaller target");
     }
-    if !matches!(target.vector_bits, 128 | 256 | 512) {
-        fault(format!("vectors of {} bits", target.vector_bits), "expected 128, 256 or 512");
+    let widths: &[u16] = if target.triple.starts_with("x86_64") { &[128, 256, 512] } else { &[128] };
+    if !widths.contains(&target.vector_bits) {
+        fault(format!("vectors of {} bits", target.vector_bits), "expected 128, on x86-64 also 256 or 512");
     }
     found
 }
@@ -109,12 +169,15 @@ fn value_fault(kernel: &Kernel, value: &Value, target: &Target) -> Option<(Strin
             wide.then(|| (format!("conversion of {from} to {to}"), "convert to f32 first"))
         }
         Expr::Dot4 { a, .. } => {
-            if target.dot != DotKind::U8I8 {
-                return Some(("dot4".into(), "legalize the module for this target first"));
+            const LEGALIZE: &str = "legalize the module for this target first";
+            if Architecture::of(target).is_none_or(|arch| target.dot != arch.dot.0) {
+                return Some(("dot4".into(), LEGALIZE));
             }
             let signed = of(*a).is_some_and(|t| t.scalar == Scalar::I8);
-            signed.then(|| ("dot4 of i8 and i8".into(), "legalize the module for this target first"))
+            let takes_signed = target.dot == DotKind::I8I8;
+            (signed != takes_signed).then(|| (format!("dot4 of {} and i8", if signed { "i8" } else { "u8" }), LEGALIZE))
         }
+        Expr::Dot2(..) if !target.triple.starts_with("x86_64") => Some(("dot2".into(), "legalize the module for this target first")),
         Expr::Dot2(..) if to.bytes() < 4 => Some((format!("dot2 to {to}"), "use at least four bytes")),
         _ => None,
     }

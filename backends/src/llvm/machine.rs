@@ -30,7 +30,7 @@ pub(super) fn emit(
     let machine = machine(target)?;
     let context = Context::create();
     let module = context.create_module(name);
-    module.set_triple(&TargetTriple::create(target.triple));
+    module.set_triple(&TargetTriple::create(triple(target)));
     module.set_data_layout(&machine.get_target_data().get_data_layout());
     build(&context, &module)?;
     module.verify()?;
@@ -59,15 +59,26 @@ fn machine(target: &Target) -> Result<TargetMachine, Fault> {
     static READY: Once = Once::new();
     READY.call_once(|| {
         LlvmTarget::initialize_x86(&InitializationConfig::default());
+        LlvmTarget::initialize_aarch64(&InitializationConfig::default());
         let arguments = [c"slmc".as_ptr(), c"-enable-misched=false".as_ptr()];
         // SAFETY: the arguments are two C strings that live forever, LLVM 19 knows the option (it would end the process over
         // another), and `Once` keeps other threads from reading options while they are set.
         unsafe { LLVMParseCommandLineOptions(arguments.len() as i32, arguments.as_ptr(), c"".as_ptr()) };
     });
-    let triple = TargetTriple::create(target.triple);
+    let triple = TargetTriple::create(triple(target));
     LlvmTarget::from_triple(&triple)?
         .create_target_machine(&triple, target.cpu, &features(target), OptimizationLevel::Aggressive, RelocMode::PIC, CodeModel::Default)
         .ok_or_else(|| Fault(format!("no target machine for {}", target.triple)))
+}
+
+/// The triple as LLVM wants it: for Apple's systems with the oldest version that the code runs on, which the object records.
+fn triple(target: &Target) -> &str {
+    match target.triple {
+        "aarch64-apple-ios" => "arm64-apple-ios15.0.0",
+        "aarch64-apple-ios-sim" => "arm64-apple-ios15.0.0-simulator",
+        "aarch64-apple-darwin" => "arm64-apple-macosx13.0.0",
+        other => other,
+    }
 }
 
 /// The target's features as LLVM writes them.

@@ -1,4 +1,4 @@
-//! The LLVM back end: x86-64 objects by LLVM 19.
+//! The LLVM back end: x86-64 and arm64 objects by LLVM 19.
 //!
 //! One LLVM module, and so one object, per kernel: kernels compile side by side, and the bytes of one never depend on how
 //! many threads there were. Writers here say what the kernel IR says and nothing more; what a target lacks is legalized

@@ -92,6 +92,11 @@ pub(super) fn reduce<'ctx>(f: &Func<'_, 'ctx>, op: ReduceOp, v: Value<'ctx>, fro
 /// `acc + Σ a·b` of four neighbours, u8·i8; `to` is the type of `acc` and the result.
 pub(super) fn dot4<'ctx>(f: &Func<'_, 'ctx>, acc: Value<'ctx>, a: Value<'ctx>, b: Value<'ctx>, to: Type) -> Result<Value<'ctx>, Fault> {
     by_registers(f, &[acc, a, b], to, |bytes, parts| {
+        if f.target.triple.starts_with("aarch64") {
+            let bytes = f.cx.i8_type().vec_type(bytes);
+            let parts = [parts[0], f.bits(parts[1], bytes.into())?, f.bits(parts[2], bytes.into())?];
+            return f.compute("llvm.aarch64.neon.sdot", &[parts[0].get_type(), bytes.into()], &parts);
+        }
         let name = match bytes {
             64 => "llvm.x86.avx512.vpdpbusd.512",
             32 => "llvm.x86.avx512.vpdpbusd.256",

@@ -30,6 +30,9 @@ pub struct Manifest {
     pub memory: Memory,
     /// Most tokens in the cache.
     pub context: u32,
+    /// What the length of the context decided about the model, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decided_by_context: Vec<String>,
     /// Most tokens in one step.
     pub prefill_chunk: u32,
     /// Every other file of the bundle, by path.

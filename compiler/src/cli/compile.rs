@@ -6,6 +6,7 @@ use serde::Serialize;
 use slmc::bundle::manifest::Memory;
 use slmc::pipeline::{self, CompileOptions, CompileReport, Outcome, PhaseTime, human};
 use slmc::target::TargetSpec;
+use slmc::tokenizer::Date;
 
 use crate::progress;
 use crate::report::{Failure, columns, note, say, say_json};
@@ -51,6 +52,12 @@ pub struct Args {
     /// Threads of the compile [default: one a core]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// The date that the chat template sees where it asks for it [default: what the template has for none]
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    date: Option<Date>,
+    /// A value that the chat template sees, e.g. enable_thinking=false; repeatable
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pipeline::parse_template_value)]
+    template_value: Vec<(String, serde_json::Value)>,
     /// Write the IR after each phase to a folder
     #[arg(long, value_name = "DIR")]
     dump_ir: Option<PathBuf>,
@@ -80,6 +87,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         linker: args.linker.clone(),
         name: args.name.clone(),
         threads: args.threads,
+        date: args.date,
+        template_values: args.template_value.iter().cloned().collect(),
         dump_ir: args.dump_ir.clone(),
         stop_after: args.stop_after.clone(),
         ..CompileOptions::new(args.model.clone(), output, target)
@@ -135,6 +144,7 @@ fn show(report: &CompileReport) {
         ("KV cache", format!("{} a token ({})", human(memory.kv_per_token), manifest.quantization.kv)),
         ("memory", format!("{} at run time, one session", human(memory.peak()))),
     ];
+    rows.extend(manifest.decided_by_context.iter().map(|decided| ("by context", decided.clone())));
     if let Some(peak) = compiler_memory() {
         rows.push(("compiler", format!("{} resident at most", human(peak))));
     }
@@ -181,6 +191,7 @@ struct WrittenJson<'a> {
     code_bytes: u64,
     bits_per_weight: f64,
     context: u32,
+    decided_by_context: &'a [String],
     memory: &'a Memory,
     compiler_peak_bytes: Option<u64>,
     digest: String,
@@ -196,6 +207,7 @@ impl<'a> WrittenJson<'a> {
             code_bytes: report.code_bytes(),
             bits_per_weight: report.manifest.quantization.bits_per_weight,
             context: report.manifest.context,
+            decided_by_context: &report.manifest.decided_by_context,
             memory: &report.manifest.memory,
             compiler_peak_bytes: compiler_memory(),
             digest: report.manifest.digest.to_string(),

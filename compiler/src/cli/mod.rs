@@ -5,6 +5,7 @@ mod check;
 mod compile;
 mod device;
 mod devices;
+mod graph;
 mod input;
 mod inspect;
 mod logits;
@@ -47,6 +48,8 @@ pub enum Command {
     Verify(verify::Args),
     /// Say what is in a bundle or a checkpoint
     Inspect(inspect::Args),
+    /// Draw a model's graph
+    Graph(graph::Args),
     /// List the kinds of device there are to compile for
     Targets(targets::Args),
     /// List the GPUs of this machine
@@ -68,6 +71,7 @@ impl Command {
             Self::Check(args) => check::run(args),
             Self::Verify(args) => verify::run(args),
             Self::Inspect(args) => inspect::run(args),
+            Self::Graph(args) => graph::run(args),
             Self::Targets(args) => targets::run(args),
             Self::Devices(args) => devices::run(args),
             Self::Passes(args) => passes::run(args),

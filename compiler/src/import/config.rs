@@ -21,6 +21,7 @@ const GENERATION: &str = "generation_config.json";
 /// Keys that this reader owns.
 const READ: &[&str] = &[
     "architectures",
+    "auto_map",
     "bos_token_id",
     "eos_token_id",
     "head_dim",

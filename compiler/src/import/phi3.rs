@@ -11,7 +11,7 @@ pub const FAMILY: Family = Family {
     classes: &["Phi3ForCausalLM"],
     code: &["Phi3Config", "Phi3Model", "Phi3ForCausalLM"],
     keys: &["hidden_act", "original_max_position_embeddings", "partial_rotary_factor", "rms_norm_eps", "sliding_window"],
-    ignored: &[],
+    ignored: &["full_attn_mod", "interpolate_factor"],
     nested: None,
     head_dim: None,
     describe,

@@ -23,6 +23,9 @@ pub(super) fn model_card(manifest: &Manifest) -> String {
     row("source digest", &model.source_digest.to_string());
     row("runs on", &manifest.target.needs());
     row("context", &format!("{} tokens", manifest.context));
+    if !manifest.decided_by_context.is_empty() {
+        row("decided by the context", &manifest.decided_by_context.join("; "));
+    }
     row("weights", &format!("{}, {} bits per weight", manifest.quantization.scheme, manifest.quantization.bits_per_weight));
     row("formats", &formats(&manifest.quantization.tensors));
     row("KV cache", &format!("{}, {} for each token", manifest.quantization.kv, human(manifest.memory.kv_per_token)));

@@ -18,6 +18,7 @@ mod write;
 use std::time::Instant;
 
 use slmc_ir::diag::{Verified, VerifyError};
+use slmc_ir::graph::Graph;
 use slmc_ir::kernel::{KernelModule, verify_module};
 use slmc_ir::plan::{Plan, Program, verify_plan};
 use slmc_passes::graph::GRAPH_PASSES;
@@ -27,11 +28,11 @@ use slmc_passes::manager::{self, Drive, PassCx, PassInfo, PassSpec, Phase, Subje
 
 use crate::bundle::{Stage, stage};
 use crate::import::{self, ImportOptions, Imported};
-use crate::tokenizer::CompiledTokenizer;
+use crate::tokenizer::{ChatSupport, CompiledTokenizer, TokenizerOptions};
 
 pub use error::CompileError;
 pub use memory::{MemoryPlan, human};
-pub use options::{CompileOptions, name_matches, parse_quant, quantize_spec};
+pub use options::{CompileOptions, name_matches, parse_quant, parse_template_value, quantize_spec};
 pub use phase::{PhaseTime, Progress, Silent};
 pub use report::{CompileReport, Outcome};
 
@@ -84,6 +85,8 @@ fn compile_here(options: &CompileOptions, progress: &dyn Progress) -> Result<Out
     if stop == Some("import") {
         return stopped(timer, "import", &warnings);
     }
+    let rows = u32::try_from(imported.summary.vocab).unwrap_or(u32::MAX);
+    let tokenizer = timer.run("tokenizer", None, |_| compile_tokenizer(options, rows, &mut warnings))?;
 
     let specs = pass_list(quantize);
     let ran = run_passes(&mut imported.graph, &specs, GRAPH_PASSES, options, &mut dumper, &mut timer)?;
@@ -125,7 +128,6 @@ fn compile_here(options: &CompileOptions, progress: &dyn Progress) -> Result<Out
         return stopped(timer, "link", &warnings);
     }
 
-    let tokenizer = timer.run("tokenizer", None, |_| compile_tokenizer(options, plan.vocab, &mut warnings))?;
     let code_bytes = linked.as_ref().map_or(0, |(linked, _)| linked.bytes.len()) + emitted.shaders.as_ref().map_or(0, |s| s.bytes.len());
     let memory = MemoryPlan::of(&plan, code_bytes as u64, tokenizer.as_ref().map_or(0, |t| t.bytes().len() as u64));
     memory.check(&options.target.target)?;
@@ -146,6 +148,24 @@ fn compile_here(options: &CompileOptions, progress: &dyn Progress) -> Result<Out
     };
     let manifest = timer.run("write", None, |_| write::bundle(stage, &parts))?;
     Ok(Outcome::Written(Box::new(CompileReport::new(options, manifest, memory, timer.finish(), warnings))))
+}
+
+/// The graph of a checkpoint after `after`: `import` or one of the passes over graphs.
+///
+/// # Errors
+/// Everything that is wrong with the checkpoint, the options or the first pass that fails; a name that is no such phase.
+pub fn graph_after(options: &CompileOptions, after: &str) -> Result<Graph, CompileError> {
+    let specs = pass_list(quantize_spec(options)?);
+    let known: Vec<&str> = std::iter::once("import").chain(specs.iter().map(|spec| spec.name.as_str())).collect();
+    if !known.contains(&after) {
+        return Err(CompileError::Phase { name: after.to_owned(), known: known.join(", ") });
+    }
+    let mut graph = import_checkpoint(options, &|_| {})?.graph;
+    if after != "import" {
+        let options = CompileOptions { stop_after: Some(after.to_owned()), ..options.clone() };
+        run_passes(&mut graph, &specs, GRAPH_PASSES, &options, &mut Dumper::new(None)?, &mut Timer::new(&Silent))?;
+    }
+    Ok(graph)
 }
 
 /// What a bundle of kernels alone lacks, and how to get it.
@@ -229,12 +249,19 @@ fn compile_tokenizer(options: &CompileOptions, vocab: u32, warnings: &mut Vec<St
         warnings.push("no tokenizer.json: the bundle takes and gives token ids only".to_owned());
         return Ok(None);
     }
-    let tokenizer = CompiledTokenizer::from_dir(&options.model)?;
+    let choices = TokenizerOptions { today: options.date, template_values: options.template_values.clone(), rows: Some(vocab) };
+    let tokenizer = CompiledTokenizer::from_dir_with(&options.model, &choices)?;
     if tokenizer.vocab_size() > vocab {
         return Err(CompileError::Vocabulary { tokenizer: tokenizer.vocab_size(), model: vocab });
     }
-    if let Some(why) = options::no_chat(tokenizer.chat()) {
-        warnings.push(format!("chats cannot be prompted: {why}"));
+    if !tokenizer.left_out().is_empty() {
+        let names = tokenizer.left_out().join(", ");
+        warnings.push(format!("added tokens beyond the model's {vocab} rows that nothing mentions are left out: {names}"));
+    }
+    match tokenizer.chat() {
+        ChatSupport::Compiled { notes } => warnings.extend(notes.iter().map(|note| format!("chat template: {note}"))),
+        ChatSupport::NoTemplate => warnings.push("chats cannot be prompted: the checkpoint has no chat template".to_owned()),
+        ChatSupport::Unfit { reason } => warnings.push(format!("chats cannot be prompted: {reason}")),
     }
     Ok(Some(tokenizer))
 }

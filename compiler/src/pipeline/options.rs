@@ -1,13 +1,15 @@
 //! What a caller of a compile decides, and how quantization is asked for in words.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use regex::Regex;
+use serde_json::Value;
 use slmc_passes::manager::{Options, PassSpec};
 
 use super::CompileError;
 use crate::target::TargetSpec;
-use crate::tokenizer::ChatSupport;
+use crate::tokenizer::Date;
 
 /// Everything that shapes a compile.
 #[derive(Debug, Clone)]
@@ -38,6 +40,10 @@ pub struct CompileOptions {
     pub name: Option<String>,
     /// Threads of the compile (not of the bundle); by default one a core.
     pub threads: Option<usize>,
+    /// The date that the chat template sees where it asks for it.
+    pub date: Option<Date>,
+    /// Values that the chat template sees by name.
+    pub template_values: BTreeMap<String, Value>,
     /// Where to write the IR after each phase.
     pub dump_ir: Option<PathBuf>,
     /// Phase after which to stop without writing a bundle.
@@ -61,6 +67,8 @@ impl CompileOptions {
             linker: None,
             name: None,
             threads: None,
+            date: None,
+            template_values: BTreeMap::new(),
             dump_ir: None,
             stop_after: None,
         }
@@ -72,6 +80,8 @@ impl CompileOptions {
         out.extend(self.keep.iter().map(|keep| format!("--keep '{keep}'")));
         out.extend(self.kv.iter().map(|kv| format!("--kv {kv}")));
         out.extend(self.ctx.iter().map(|ctx| format!("--ctx {ctx}")));
+        out.extend(self.date.iter().map(|date| format!("--date {date}")));
+        out.extend(self.template_values.iter().map(|(name, value)| format!("--template-value '{name}={value}'")));
         out
     }
 }
@@ -102,6 +112,18 @@ pub fn parse_quant(name: &str) -> Result<&'static str, CompileError> {
         .ok_or_else(|| CompileError::Quant { name: name.to_owned(), known: SCHEMES.iter().map(|(scheme, _)| *scheme).collect::<Vec<_>>().join(", ") })
 }
 
+/// A value for the chat template: `NAME=JSON`, or `NAME=TEXT` where that is no JSON.
+///
+/// # Errors
+/// When there is no name, or a single quote, which the recorded command line could not hold.
+pub fn parse_template_value(text: &str) -> Result<(String, Value), String> {
+    let (name, value) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or("expected NAME=VALUE, for example enable_thinking=false")?;
+    if text.contains('\'') {
+        return Err("a template value cannot hold a single quote".to_owned());
+    }
+    Ok((name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| Value::from(value))))
+}
+
 /// The quantize pass with the options that `--quant`, `--keep` and `--kv` mean.
 ///
 /// # Errors
@@ -126,13 +148,4 @@ pub fn quantize_spec(options: &CompileOptions) -> Result<PassSpec, CompileError>
 /// Whether a regular expression matches somewhere in a name.
 pub fn name_matches(pattern: &str, name: &str) -> Result<bool, String> {
     Regex::new(pattern).map(|regex| regex.is_match(name)).map_err(|e| e.to_string())
-}
-
-/// Why chats cannot be prompted, if they cannot.
-pub(super) fn no_chat(chat: &ChatSupport) -> Option<String> {
-    match chat {
-        ChatSupport::Compiled { .. } => None,
-        ChatSupport::NoTemplate => Some("the checkpoint has no chat template".to_owned()),
-        ChatSupport::Unfit { reason } => Some(reason.clone()),
-    }
 }

@@ -8,6 +8,7 @@ use super::CompileError;
 /// Every phase in order, with what it does. A pass is a phase of its name.
 pub const PHASES: &[(&str, &str)] = &[
     ("import", "read and check the checkpoint, build the graph"),
+    ("tokenizer", "compile tokenizer and chat template"),
     ("fold", "simplify the graph"),
     ("share", "make weights of equal content one"),
     ("quantize", "choose the format of every weight"),
@@ -19,7 +20,6 @@ pub const PHASES: &[(&str, &str)] = &[
     ("verify", "prove the kernels sound"),
     ("codegen", "make machine code"),
     ("link", "link kernels and runtime"),
-    ("tokenizer", "compile tokenizer and chat template"),
     ("pack", "quantize and pack the weights"),
     ("write", "write the bundle and put it in place"),
 ];
@@ -57,9 +57,9 @@ pub(super) fn index(name: &str) -> usize {
     PHASES.iter().position(|(phase, _)| *phase == name).unwrap_or(PHASES.len())
 }
 
-/// Whether a compile can stop after `name`; after the last phases there is nothing to look at.
+/// Whether a compile can stop after `name`; the tokenizer's tables and what the last phases make are nothing to look at.
 pub(super) fn check(name: &str) -> Result<(), CompileError> {
-    let stops = || PHASES.iter().map(|(phase, _)| *phase).take_while(|phase| *phase != "tokenizer");
+    let stops = || PHASES.iter().map(|(phase, _)| *phase).take_while(|phase| *phase != "pack").filter(|phase| *phase != "tokenizer");
     if stops().any(|phase| phase == name) {
         return Ok(());
     }

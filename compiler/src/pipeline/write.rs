@@ -117,6 +117,7 @@ fn manifest(parts: &Parts<'_>) -> Manifest {
         },
         memory: parts.memory.manifest(),
         context: plan.ctx,
+        decided_by_context: imported.decided.clone(),
         prefill_chunk: plan.chunk,
         files: Vec::new(),
         privacy: Privacy {

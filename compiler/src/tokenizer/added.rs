@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use slmc_runtime_stub::tokenizer::format::{Section, added_flag};
-use unicode_normalization::UnicodeNormalization;
 
 use super::sections::Sections;
 
@@ -26,6 +25,9 @@ pub(super) struct AddedToken {
     /// A control token, not text.
     #[serde(default)]
     pub special: bool,
+    /// What it matches: its text, or that as the normalizer makes it.
+    #[serde(skip)]
+    pub pattern: String,
 }
 
 impl AddedToken {
@@ -39,18 +41,29 @@ impl AddedToken {
     }
 }
 
-/// The tokens that take part in matching: the last of each content, none without content; those that match normalized text in that form.
-pub(super) fn effective(tokens: Vec<AddedToken>, nfc: bool) -> Vec<AddedToken> {
+/// The tokens that take part in matching: the last of each content, none without content; those that match normalized text in the form
+/// that `normalize` gives them.
+pub(super) fn effective(tokens: Vec<AddedToken>, normalize: impl Fn(&str) -> String) -> Vec<AddedToken> {
     let mut known = BTreeMap::new();
     for mut token in tokens.into_iter().filter(|t| !t.content.is_empty()) {
-        if token.normalized && nfc {
-            token.content = token.content.nfc().collect();
-        }
+        token.pattern = if token.normalized { normalize(&token.content) } else { token.content.clone() };
         known.insert(token.content.clone(), token);
     }
     let mut tokens: Vec<AddedToken> = known.into_values().collect();
     tokens.sort_by_key(|t| t.id);
     tokens
+}
+
+/// Gives the tokens of `tokenizer.json` the flags that `tokenizer_config.json` states, and adds those that only the latter has. A text keeps
+/// the id that it has.
+pub(super) fn overruled(mut listed: Vec<AddedToken>, flagged: &[AddedToken], model: &BTreeMap<&str, u32>) -> Vec<AddedToken> {
+    for token in flagged {
+        match listed.iter_mut().rev().find(|t| t.content == token.content) {
+            Some(known) => *known = AddedToken { id: known.id, ..token.clone() },
+            None => listed.push(AddedToken { id: model.get(token.content.as_str()).copied().unwrap_or(token.id), ..token.clone() }),
+        }
+    }
+    listed
 }
 
 /// Faults of the list as a whole.
@@ -65,17 +78,22 @@ pub(super) fn write(tokens: &[AddedToken], sections: &mut Sections) {
     sections.words(Section::Added, tokens.iter().flat_map(|t| [t.id, t.flags()]));
     for (normalized, section) in [(false, Section::RawTrie), (true, Section::NormalizedTrie)] {
         let members = (0u32..).zip(tokens).filter(|(_, t)| t.normalized == normalized);
-        sections.words(section, trie(members.map(|(i, t)| (t.content.as_bytes(), i))));
+        sections.words(section, trie(members.map(|(i, t)| (t.pattern.as_bytes(), i))));
     }
 }
 
 /// The longest added token that starts at the beginning of `text`, among those that match raw text first and then the others.
 pub(super) fn longest_at<'t>(tokens: &'t [AddedToken], text: &str) -> Option<&'t AddedToken> {
     let longest = |normalized: bool| {
-        let fits = tokens.iter().filter(move |t| t.normalized == normalized && text.starts_with(&t.content));
-        fits.max_by_key(|t| t.content.len())
+        let fits = tokens.iter().filter(move |t| t.normalized == normalized && text.starts_with(&t.pattern));
+        fits.max_by_key(|t| t.pattern.len())
     };
     longest(false).or_else(|| longest(true))
+}
+
+/// A special token in `text` that matches only what the normalizer makes of text, which depends on what stands around it.
+pub(super) fn changed_in<'t>(tokens: &'t [AddedToken], text: &str) -> Option<&'t AddedToken> {
+    tokens.iter().find(|t| t.special && t.pattern != t.content && text.contains(&t.content))
 }
 
 /// The words of a trie section; empty without tokens.

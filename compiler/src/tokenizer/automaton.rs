@@ -16,10 +16,16 @@ use slmc_runtime_stub::tokenizer::format::{DEAD, row};
 use super::classes::{Classes, PointSet, PointSets};
 use super::pattern::StagePattern;
 
+/// Bytes that an automaton may take while it is made: a few thousand rows. Those of published patterns have below a hundred; making one
+/// small takes time that grows with the square of its rows, and there are short patterns with billions.
+const LARGEST: usize = 1 << 20;
+
 /// A stage whose sets are interned.
 pub(super) struct Stage {
     /// Expressions over set numbers, by preference, and what their matches are.
     patterns: Vec<(Expression, u8)>,
+    /// It must match at every character.
+    whole: bool,
 }
 
 /// An expression whose atoms are interned sets.
@@ -48,30 +54,36 @@ impl Stage {
             (expression(&hir, sets), row::SPACES)
         };
         let patterns = match pattern {
-            StagePattern::Regex { head, spaces: tail } => {
+            StagePattern::Regex { head, spaces: tail, .. } => {
                 let mut patterns: Vec<_> = head.iter().map(|hir| (expression(hir, sets), row::MATCH)).collect();
                 patterns.extend(tail.then(|| spaces(sets)));
                 patterns
             }
             StagePattern::Digits { individual } => {
-                let digit = Expression::Set(sets.intern_where(char::is_numeric));
+                let digit = Expression::Set(sets.intern_numeric());
                 let digits = if *individual { digit } else { Expression::Repeat(1, None, true, Box::new(digit)) };
                 vec![(digits, row::MATCH)]
             }
         };
-        Stage { patterns }
+        Stage { patterns, whole: matches!(pattern, StagePattern::Regex { whole: true, .. }) }
     }
 
     /// Builds the tables over the partition; the error says why not.
     pub fn table(&self, classes: &Classes) -> Result<StageTable, String> {
         let hirs: Vec<Hir> = self.patterns.iter().map(|(expression, _)| expression.over(classes)).collect();
-        let nfa =
-            thompson::Compiler::new().configure(thompson::Config::new().utf8(false)).build_many_from_hir(&hirs).map_err(|error| error.to_string())?;
+        let nfa = thompson::Compiler::new()
+            .configure(thompson::Config::new().utf8(false).nfa_size_limit(Some(LARGEST)))
+            .build_many_from_hir(&hirs)
+            .map_err(|error| error.to_string())?;
         let config = dense::Config::new().start_kind(StartKind::Anchored).match_kind(MatchKind::LeftmostFirst).minimize(true);
-        let config = config.determinize_size_limit(Some(64 << 20)).dfa_size_limit(Some(64 << 20));
+        let config = config.determinize_size_limit(Some(16 * LARGEST)).dfa_size_limit(Some(LARGEST));
         let dfa = dense::Builder::new().configure(config).build_from_nfa(&nfa).map_err(|error| error.to_string())?;
         let first = dfa.start_state(&start::Config::new().anchored(Anchored::Yes)).map_err(|error| error.to_string())?;
-        self.tabulate(&dfa, first, classes.count())
+        let table = self.tabulate(&dfa, first, classes.count())?;
+        if self.whole && !table.matches_every_character(classes) {
+            return Err("its Split removes what lies between the matches, and there is text that it does not match".to_owned());
+        }
+        Ok(table)
     }
 
     /// Numbers the states reachable from `first` in order of discovery and writes their rows.
@@ -103,6 +115,19 @@ impl Stage {
             }
         }
         Ok(table)
+    }
+}
+
+impl StageTable {
+    /// True when there is a match at every place of every text: every single character is one.
+    fn matches_every_character(&self, classes: &Classes) -> bool {
+        let columns = classes.count() + 1;
+        let next = |row: u16, column: usize| self.transitions.get(usize::from(row) * columns + column).copied().filter(|&row| row != DEAD);
+        let matched = |row: u16| self.matches.get(usize::from(row)).is_some_and(|&m| m != row::NONE);
+        classes.of_characters().all(|class| {
+            let behind = next(self.start as u16, usize::from(class));
+            behind.is_some_and(|behind| (0..columns).all(|column| next(behind, column).is_some_and(matched)))
+        })
     }
 }
 

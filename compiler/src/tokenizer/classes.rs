@@ -4,8 +4,11 @@
 //! table of 256-point blocks.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use slmc_runtime_stub::tokenizer::format::{CLASS_BLOCKS, class_flag};
+use unicode_normalization::char::canonical_combining_class;
+use unicode_normalization::{IsNormalized, is_nfc_quick};
 
 /// A set of code points: ascending ranges, both ends included.
 pub(super) type PointSet = Vec<(u32, u32)>;
@@ -33,16 +36,10 @@ impl PointSets {
         })
     }
 
-    /// The set of all characters for which `member` holds.
-    pub fn intern_where(&mut self, member: impl Fn(char) -> bool) -> usize {
-        let mut set = PointSet::new();
-        for c in ('\0'..=char::MAX).filter(|&c| member(c)) {
-            match set.last_mut() {
-                Some(last) if last.1 + 1 == u32::from(c) => last.1 += 1,
-                _ => set.push((c.into(), c.into())),
-            }
-        }
-        self.intern(set)
+    /// The set of all numeric characters.
+    pub fn intern_numeric(&mut self) -> usize {
+        static NUMERIC: LazyLock<PointSet> = LazyLock::new(|| set_where(char::is_numeric));
+        self.intern(NUMERIC.clone())
     }
 
     /// The partition that tells all sets apart; `None` when it has more than 255 classes.
@@ -71,6 +68,18 @@ impl PointSets {
     }
 }
 
+/// The set of all characters for which `member` holds.
+fn set_where(member: impl Fn(char) -> bool) -> PointSet {
+    let mut set = PointSet::new();
+    for c in ('\0'..=char::MAX).filter(|&c| member(c)) {
+        match set.last_mut() {
+            Some(last) if last.1 + 1 == u32::from(c) => last.1 += 1,
+            _ => set.push((c.into(), c.into())),
+        }
+    }
+    set
+}
+
 impl Classes {
     /// Number of classes.
     pub fn count(&self) -> usize {
@@ -80,6 +89,16 @@ impl Classes {
     /// The classes that make up interned set `set`.
     pub fn of(&self, set: usize) -> impl Iterator<Item = u8> {
         (0u8..).zip(&self.signatures).filter(move |(_, signature)| signature[set]).map(|(class, _)| class)
+    }
+
+    /// The classes that hold a character, surrogates being none.
+    pub fn of_characters(&self) -> impl Iterator<Item = u8> {
+        let end = |i: usize| self.runs.get(i + 1).map_or(0x11_0000, |next| next.0);
+        let held = move |i: usize| self.runs[i].0 < 0xd800 || end(i) > 0xe000;
+        let mut classes: Vec<u8> = (0..self.runs.len()).filter(|&i| held(i)).map(|i| self.runs[i].1).collect();
+        classes.sort_unstable();
+        classes.dedup();
+        classes.into_iter()
     }
 
     /// Index and blocks of the two-stage table.
@@ -111,23 +130,18 @@ pub(super) struct FlagSets {
 impl FlagSets {
     /// Interns `\s`, `\w`, the characters that NFC may touch and those that a template's strip removes.
     pub fn intern(sets: &mut PointSets) -> FlagSets {
-        use unicode_normalization::char::canonical_combining_class;
-        use unicode_normalization::{IsNormalized, is_nfc_quick};
-        let perl = |pattern: &str| match regex_syntax::parse(pattern).map(regex_syntax::hir::Hir::into_kind) {
-            Ok(regex_syntax::hir::HirKind::Class(regex_syntax::hir::Class::Unicode(class))) => {
-                class.iter().map(|r| (r.start().into(), r.end().into())).collect::<PointSet>()
-            }
-            _ => unreachable!("invariant: a Perl class is a Unicode class"),
-        };
-        let touched = |c: char| canonical_combining_class(c) != 0 || is_nfc_quick(std::iter::once(c)) != IsNormalized::Yes;
-        FlagSets {
-            sets: [
-                (sets.intern(perl(r"\s")), class_flag::SPACE),
-                (sets.intern(perl(r"\w")), class_flag::WORD),
-                (sets.intern_where(touched), class_flag::NFC),
-                (sets.intern_where(|c| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)), class_flag::TRIMMED),
-            ],
-        }
+        // A walk over all characters takes longer than the rest of a small tokenizer.
+        static SETS: LazyLock<[(PointSet, u8); 4]> = LazyLock::new(|| {
+            let touched = |c: char| canonical_combining_class(c) != 0 || is_nfc_quick(std::iter::once(c)) != IsNormalized::Yes;
+            let trimmed = |c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c);
+            [
+                (perl(r"\s"), class_flag::SPACE),
+                (perl(r"\w"), class_flag::WORD),
+                (set_where(touched), class_flag::NFC),
+                (set_where(trimmed), class_flag::TRIMMED),
+            ]
+        });
+        FlagSets { sets: SETS.each_ref().map(|(set, flag)| (sets.intern(set.clone()), *flag)) }
     }
 
     /// The flags of each class.
@@ -137,5 +151,15 @@ impl FlagSets {
             classes.of(set).for_each(|class| flags[usize::from(class)] |= flag);
         }
         flags
+    }
+}
+
+/// The set of a Perl class.
+fn perl(pattern: &str) -> PointSet {
+    match regex_syntax::parse(pattern).map(regex_syntax::hir::Hir::into_kind) {
+        Ok(regex_syntax::hir::HirKind::Class(regex_syntax::hir::Class::Unicode(class))) => {
+            class.iter().map(|r| (r.start().into(), r.end().into())).collect()
+        }
+        _ => unreachable!("invariant: a Perl class is a Unicode class"),
     }
 }

@@ -1,9 +1,16 @@
 //! The data of NFC as tables: canonical decompositions, combining classes, compositions. Hangul is arithmetic and left to the runtime.
 
+use std::sync::LazyLock;
+
 use unicode_normalization::char::{canonical_combining_class, compose, decompose_canonical};
 
 /// Words of [`Section::Nfc`](slmc_runtime_stub::tokenizer::format::Section::Nfc).
 pub(super) fn nfc_words() -> Vec<u32> {
+    static WORDS: LazyLock<Vec<u32>> = LazyLock::new(words);
+    WORDS.clone()
+}
+
+fn words() -> Vec<u32> {
     let (mut rows, mut points, mut classes, mut pairs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for c in '\0'..=char::MAX {
         let class = canonical_combining_class(c);

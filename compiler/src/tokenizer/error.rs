@@ -24,7 +24,7 @@ pub enum TokenizerError {
         source: serde_json::Error,
     },
     /// The tokenizer uses what this compiler does not know.
-    #[error("{}: unsupported: {}; byte-level BPE tokenizers are supported", path.display(), items.join("; "))]
+    #[error("{}: unsupported: {}; supported are BPE over bytes or characters and Unigram, see compiler/README.md", path.display(), items.join("; "))]
     Unsupported {
         /// The file.
         path: PathBuf,

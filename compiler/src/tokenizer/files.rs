@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::added::AddedToken;
 use super::error::TokenizerError;
 
 /// What the folder's files say, as found; only the JSON is parsed.
@@ -22,7 +23,24 @@ pub(super) struct Folder {
     pub eos_ids: Vec<u64>,
     /// `bos_token_id` of the same files.
     pub bos_id: Option<u64>,
+    /// Whether BOS and EOS stand around a raw prompt, where `tokenizer_config.json` overrules the post-processor.
+    pub frame: Option<Frame>,
+    /// `added_tokens_decoder` of `tokenizer_config.json`, whose flags overrule those of `tokenizer.json`.
+    pub flagged_tokens: Vec<AddedToken>,
 }
+
+/// `add_bos_token` and `add_eos_token`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Frame {
+    /// BOS before the text.
+    pub bos: bool,
+    /// EOS after it.
+    pub eos: bool,
+}
+
+/// The classes whose post-processor is made from `add_bos_token` and `add_eos_token`; all others keep that of `tokenizer.json`.
+const FRAMING: [&str; 6] =
+    ["LlamaTokenizer", "LlamaTokenizerFast", "CodeLlamaTokenizer", "CodeLlamaTokenizerFast", "GemmaTokenizer", "GemmaTokenizerFast"];
 
 /// A token in `tokenizer_config.json`: plain, or with its flags.
 #[derive(Deserialize)]
@@ -37,12 +55,24 @@ impl Folder {
     pub fn read(dir: &Path) -> Result<Folder, TokenizerError> {
         let tokenizer_path = dir.join("tokenizer.json");
         let tokenizer = required(&tokenizer_path)?;
-        let config = optional(&dir.join("tokenizer_config.json"))?.unwrap_or(Value::Null);
+        let config_path = dir.join("tokenizer_config.json");
+        let config = optional(&config_path)?.unwrap_or(Value::Null);
         let generation = optional(&dir.join("generation_config.json"))?.unwrap_or(Value::Null);
         let model = optional(&dir.join("config.json"))?.unwrap_or(Value::Null);
         let eos_ids = [&generation, &model].iter().map(|v| ids(&v["eos_token_id"])).find(|ids| !ids.is_empty()).unwrap_or_default();
         let bos_id = [&generation, &model].iter().find_map(|v| v["bos_token_id"].as_u64());
-        Ok(Folder { tokenizer_path, tokenizer, template: template(dir, &config)?, named_tokens: named_tokens(&config), eos_ids, bos_id })
+        let template = template(dir, &config)?;
+        let flagged_tokens = flagged_tokens(&config).map_err(|source| TokenizerError::Json { path: config_path, source })?;
+        Ok(Folder {
+            tokenizer_path,
+            tokenizer,
+            template,
+            named_tokens: named_tokens(&config),
+            eos_ids,
+            bos_id,
+            frame: frame(&config),
+            flagged_tokens,
+        })
     }
 }
 
@@ -86,6 +116,26 @@ fn named_tokens(config: &Value) -> BTreeMap<String, String> {
         }
     }
     tokens
+}
+
+/// Of the classes that look at the two switches, if one is set.
+fn frame(config: &Value) -> Option<Frame> {
+    let (bos, eos) = (config["add_bos_token"].as_bool(), config["add_eos_token"].as_bool());
+    let class = config["tokenizer_class"].as_str().unwrap_or_default();
+    let asked = FRAMING.contains(&class) && (bos.is_some() || eos.is_some());
+    asked.then(|| Frame { bos: bos.unwrap_or(true), eos: eos.unwrap_or(false) })
+}
+
+fn flagged_tokens(config: &Value) -> Result<Vec<AddedToken>, serde_json::Error> {
+    let entries = config["added_tokens_decoder"].as_object().into_iter().flatten();
+    let token = |(id, entry): (&String, &Value)| {
+        let mut entry = entry.clone();
+        if let (Some(fields), Ok(id)) = (entry.as_object_mut(), id.parse::<u32>()) {
+            fields.insert("id".to_owned(), id.into());
+        }
+        AddedToken::deserialize(entry)
+    };
+    entries.map(token).collect()
 }
 
 fn ids(value: &Value) -> Vec<u64> {

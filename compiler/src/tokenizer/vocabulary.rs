@@ -1,49 +1,28 @@
-//! The BPE model as tables: bytes of each id, merges by left id, ids of single bytes.
+//! The tokens of a model as tables: text, flags and special uses of each id.
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
 use slmc_runtime_stub::tokenizer::format::{NONE, Section, token_flag};
 
 use super::added::AddedToken;
 use super::sections::Sections;
-
-/// The model of `tokenizer.json`, as far as it is used.
-#[derive(Deserialize)]
-pub(super) struct BpeModel {
-    /// Token text (in the byte alphabet) to id.
-    pub vocab: BTreeMap<String, u32>,
-    merges: Vec<Merge>,
-    #[serde(default)]
-    unk_token: Option<String>,
-    #[serde(default)]
-    fuse_unk: bool,
-    #[serde(default)]
-    ignore_merges: bool,
-}
-
-/// A merge, in the older or the newer notation.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Merge {
-    Pair(String, String),
-    Spaced(String),
-}
-
-impl Merge {
-    fn parts(&self) -> Option<(&str, &str)> {
-        match self {
-            Merge::Pair(left, right) => Some((left, right)),
-            Merge::Spaced(text) => text.split_once(' ').filter(|(_, right)| !right.contains(' ')),
-        }
-    }
-}
+use super::support::{Kind, Pipeline};
 
 /// Largest id that is taken for real: a table has a row for each id.
 const MAX_ID: u32 = 1 << 24;
 
 /// Faults listed before the rest is only counted.
 const LISTED: usize = 20;
+
+/// The tokens of a model, and those added to it.
+pub(super) struct Vocabulary<'m> {
+    /// Id of each text.
+    pub ids: BTreeMap<&'m str, u32>,
+    /// Number of ids, holes included.
+    pub size: u32,
+    alphabet: BTreeMap<char, u8>,
+    over_bytes: bool,
+}
 
 /// The byte that each character of the byte alphabet stands for.
 fn byte_alphabet() -> BTreeMap<char, u8> {
@@ -53,124 +32,99 @@ fn byte_alphabet() -> BTreeMap<char, u8> {
     plain.chain(shifted).collect()
 }
 
-/// The bytes that a token's text stands for, if it is written in the byte alphabet.
-fn alphabet_bytes(alphabet: &BTreeMap<char, u8>, text: &str) -> Option<Vec<u8>> {
-    text.chars().map(|c| alphabet.get(&c).copied()).collect()
+/// True for the text of a token that decodes to one byte, `<0x41>`.
+fn is_byte_token(text: &str) -> bool {
+    let digits = text.strip_prefix("<0x").and_then(|rest| rest.strip_suffix('>'));
+    text.len() == 6 && digits.is_some_and(|digits| u8::from_str_radix(digits, 16).is_ok())
 }
 
-impl BpeModel {
-    /// Number of ids, holes included.
-    pub fn size(&self, added: &[AddedToken]) -> u32 {
-        let ids = self.vocab.values().copied().chain(added.iter().map(|t| t.id));
-        ids.max().map_or(0, |id| id.saturating_add(1))
+impl<'m> Vocabulary<'m> {
+    /// Of `(text, id)` of the model; of equal texts the last counts.
+    pub fn new(texts: impl Iterator<Item = (&'m str, u32)> + Clone, kind: Kind) -> Vocabulary<'m> {
+        let size = texts.clone().map(|(_, id)| id.saturating_add(1)).max().unwrap_or(0);
+        Vocabulary { ids: texts.collect(), size, alphabet: byte_alphabet(), over_bytes: kind == Kind::Bytes }
     }
 
-    /// Fills the vocabulary and merge sections; the error lists what does not fit together.
-    pub fn write(&self, added: &[AddedToken], sections: &mut Sections) -> Result<(), Vec<String>> {
-        let mut faults = Vec::new();
-        let size = self.size(added);
-        if size > MAX_ID {
-            return Err(vec![format!("id {} is beyond the supported {MAX_ID}", size - 1)]);
-        }
-        let alphabet = byte_alphabet();
-        self.write_tokens(added, size, &alphabet, sections, &mut faults);
-        self.write_bytes(&alphabet, sections, &mut faults);
-        self.write_merges(size, sections, &mut faults);
-        if faults.is_empty() {
-            return Ok(());
-        }
-        let more = faults.len().saturating_sub(LISTED);
-        faults.truncate(LISTED);
-        if more > 0 {
-            faults.push(format!("and {more} more"));
-        }
-        Err(faults)
+    /// Counts the added tokens in; the error says that there are too many ids.
+    pub fn add(&mut self, added: &[AddedToken]) -> Result<(), Vec<String>> {
+        self.size = added.iter().map(|t| t.id.saturating_add(1)).fold(self.size, u32::max);
+        let largest = self.size.saturating_sub(1);
+        if self.size > MAX_ID { Err(vec![format!("id {largest} is beyond the supported {MAX_ID}")]) } else { Ok(()) }
     }
 
-    fn write_tokens(&self, added: &[AddedToken], size: u32, alphabet: &BTreeMap<char, u8>, sections: &mut Sections, faults: &mut Vec<String>) {
-        let mut texts: Vec<Option<(&str, u8)>> = vec![None; size as usize];
-        for (text, &id) in &self.vocab {
-            if let Some((other, _)) = texts[id as usize].replace((text, token_flag::PRESENT)) {
+    /// The bytes that the encoder compares a token's text with; `None` for a text outside of the byte alphabet.
+    pub fn bytes(&self, text: &str) -> Option<Vec<u8>> {
+        if !self.over_bytes {
+            return Some(text.as_bytes().to_vec());
+        }
+        text.chars().map(|c| self.alphabet.get(&c).copied()).collect()
+    }
+
+    /// The byte alphabet's characters with their bytes.
+    pub fn alphabet(&self) -> impl Iterator<Item = (char, u8)> {
+        self.alphabet.iter().map(|(&c, &byte)| (c, byte))
+    }
+
+    /// Fills the sections of tokens.
+    pub fn write(
+        &self,
+        texts: impl Iterator<Item = (&'m str, u32)>,
+        added: &[AddedToken],
+        pipeline: &Pipeline,
+        sections: &mut Sections,
+        faults: &mut Vec<String>,
+    ) {
+        let mut rows: Vec<Option<(&str, u8)>> = vec![None; self.size as usize];
+        for (text, id) in texts {
+            if let Some((other, _)) = rows[id as usize].replace((text, token_flag::PRESENT)) {
                 faults.push(format!("tokens {other:?} and {text:?} have the same id {id}"));
             }
         }
         for token in added {
-            if let Some(&id) = self.vocab.get(&token.content).filter(|&&id| id != token.id) {
+            if let Some(&id) = self.ids.get(token.content.as_str()).filter(|&&id| id != token.id) {
                 faults.push(format!("added token {:?} has id {}, the model gives it {id}", token.content, token.id));
             }
             let special = if token.special { token_flag::SPECIAL } else { 0 };
-            texts[token.id as usize] = Some((&token.content, token_flag::PRESENT | special));
+            rows[token.id as usize] = Some((&token.pattern, token_flag::PRESENT | special));
         }
         let (mut offsets, mut bytes, mut flags) = (vec![0u32], Vec::new(), Vec::new());
-        for text in &texts {
-            if let Some((text, _)) = text {
-                bytes.extend(alphabet_bytes(alphabet, text).unwrap_or_else(|| text.as_bytes().to_vec()));
+        for row in &rows {
+            let (text, mut flag) = row.unwrap_or(("", 0));
+            bytes.extend(self.bytes(text).unwrap_or_else(|| text.as_bytes().to_vec()));
+            if pipeline.byte_tokens && is_byte_token(text) {
+                flag |= token_flag::BYTE;
             }
             offsets.push(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
-            flags.push(text.map_or(0, |(_, flags)| flags));
+            flags.push(flag);
         }
         sections.words(Section::TokenOffsets, offsets);
         sections.bytes(Section::TokenBytes, bytes);
         sections.bytes(Section::TokenFlags, flags);
-        let mut words: Vec<(Vec<u8>, u32)> = Vec::new();
-        if self.ignore_merges {
-            words = self.vocab.iter().filter_map(|(text, &id)| Some((alphabet_bytes(alphabet, text)?, id))).collect();
-            words.sort_unstable();
-        }
-        sections.words(Section::WordIds, words.into_iter().map(|(_, id)| id));
     }
 
-    fn write_bytes(&self, alphabet: &BTreeMap<char, u8>, sections: &mut Sections, faults: &mut Vec<String>) {
-        let mut ids = vec![NONE; 256];
-        for (c, &byte) in alphabet {
-            ids[usize::from(byte)] = self.vocab.get(c.to_string().as_str()).copied().unwrap_or(NONE);
-        }
-        if let Some(unknown) = self.unk_token.as_ref().filter(|_| ids.contains(&NONE)) {
-            let missing = ids.iter().filter(|&&id| id == NONE).count();
-            match self.vocab.get(unknown) {
-                Some(_) if self.fuse_unk => faults.push(format!("{missing} bytes have no token and fuse_unk is set; give every byte a token")),
-                Some(&id) => ids.iter_mut().filter(|id| **id == NONE).for_each(|slot| *slot = id),
-                None => faults.push(format!("unk_token {unknown:?} is not in the vocabulary")),
-            }
-        }
+    /// The known texts by their bytes, ascending.
+    pub fn words(&self) -> Vec<(Vec<u8>, u32)> {
+        let mut words: Vec<_> = self.ids.iter().filter_map(|(text, &id)| Some((self.bytes(text)?, id))).collect();
+        words.sort_unstable();
+        words
+    }
+
+    /// Fills the section of fallback tokens, `<0x00>` to `<0xFF>`.
+    pub fn write_fallback(&self, fallback: bool, sections: &mut Sections) -> bool {
+        let id = |byte: u8| self.ids.get(format!("<0x{byte:02X}>").as_str()).copied().filter(|_| fallback).unwrap_or(NONE);
+        let ids: Vec<u32> = (0..=255).map(id).collect();
+        let complete = !ids.contains(&NONE);
         sections.words(Section::ByteIds, ids);
+        complete
     }
+}
 
-    fn write_merges(&self, size: u32, sections: &mut Sections, faults: &mut Vec<String>) {
-        let mut pairs = BTreeMap::new();
-        let mut results = Vec::new();
-        for (rank, merge) in (0u32..).zip(&self.merges) {
-            let Some((left, right)) = merge.parts() else {
-                faults.push(format!("merge {rank} is not a pair of tokens"));
-                continue;
-            };
-            let joined = format!("{left}{right}");
-            match (self.vocab.get(left), self.vocab.get(right), self.vocab.get(&joined)) {
-                (Some(&left), Some(&right), Some(&made)) => {
-                    pairs.insert((left, right), rank);
-                    results.push(made);
-                }
-                (left_id, right_id, _) => {
-                    let missing = if left_id.is_none() {
-                        left
-                    } else if right_id.is_none() {
-                        right
-                    } else {
-                        &joined
-                    };
-                    faults.push(format!("merge {rank} ({left:?} {right:?}): {missing:?} is not in the vocabulary"));
-                }
-            }
-        }
-        let mut rows = vec![0u32; size as usize + 1];
-        for (left, _) in pairs.keys() {
-            rows[*left as usize + 1] += 1;
-        }
-        for i in 1..rows.len() {
-            rows[i] += rows[i - 1];
-        }
-        sections.words(Section::MergeRows, rows);
-        sections.words(Section::MergePairs, pairs.into_iter().flat_map(|((_, right), rank)| [right, rank]));
-        sections.words(Section::MergeResults, results);
+/// The first faults, and the number of the others.
+pub(super) fn listed(mut faults: Vec<String>) -> Vec<String> {
+    let more = faults.len().saturating_sub(LISTED);
+    faults.truncate(LISTED);
+    if more > 0 {
+        faults.push(format!("and {more} more"));
     }
+    faults
 }

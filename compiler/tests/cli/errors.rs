@@ -19,6 +19,34 @@ fn options_that_mean_nothing_are_named_with_those_that_do() {
     slmc(&["compile", model, "--target", "x86_64-avx2", "--stop-after", "lunch"]).fails_with(&["lunch", "quantize"]);
 }
 
+/// Before any code is made.
+#[test]
+fn a_tokenizer_of_another_model_is_named() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let model = repository("tests/fixtures/llama-tied");
+    for entry in fs::read_dir(&model).expect("fixture") {
+        let path = entry.expect("entry").path();
+        fs::copy(&path, dir.path().join(path.file_name().expect("name"))).expect("copied");
+    }
+    let text = fs::read_to_string(repository("examples/warehouse/tokenizer.json")).expect("tokenizer");
+    let mut tokenizer: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let compile = |tokenizer: &serde_json::Value| {
+        fs::write(dir.path().join("tokenizer.json"), tokenizer.to_string()).expect("writable");
+        slmc(&["compile", arg(dir.path()), "--target", "x86_64-avx2", "--stop-after", "lower"])
+    };
+    tokenizer["model"]["vocab"]["zzzz"] = 100_000.into();
+    compile(&tokenizer).fails_with(&["tokenizer.json has 100001 ids", "rows", "do not belong together"]);
+    tokenizer["model"]["type"] = "WordPiece".into();
+    tokenizer["normalizer"] = serde_json::json!({"type": "Lowercase"});
+    compile(&tokenizer).fails_with(&["tokenizer.json", "model WordPiece", "normalizer Lowercase"]);
+    let model = repository("tests/fixtures/llama-tied");
+    let with = |more: [&str; 2]| slmc(&["compile", arg(&model), more[0], more[1]]);
+    for (more, said) in [(["--date", "2025-13-01"], "YYYY-MM-DD"), (["--template-value", "x"], "NAME=VALUE")] {
+        let ran = with(more);
+        assert!(ran.code == Some(2) && ran.err.contains(said), "{}", ran.err);
+    }
+}
+
 #[test]
 fn paths_that_are_not_there_are_named() {
     slmc(&["compile", "/no/such/model", "--target", "x86_64-avx2", "--stop-after", "lower"]).fails_with(&["/no/such/model"]);
@@ -33,14 +61,6 @@ fn a_checkpoint_is_no_bundle() {
     let model = repository("tests/fixtures/llama-tied");
     slmc(&["verify", arg(&model)]).fails_with(&["is not a bundle", "manifest.json"]);
     slmc(&["run", arg(&model.join("config.json")), "--prompt", "x"]).fails_with(&["config.json", "not a bundle"]);
-}
-
-#[test]
-fn a_checkpoint_can_be_inspected() {
-    let model = repository("tests/fixtures/llama-tied");
-    assert!(slmc(&["inspect", arg(&model)]).ok().out.contains("model.safetensors"));
-    let json: serde_json::Value = serde_json::from_str(&slmc(&["inspect", arg(&model), "--json"]).ok().out).expect("JSON");
-    assert!(json["tensors"].as_array().is_some_and(|tensors| tensors.len() > 10));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::run::slmc;
 
-const COMMANDS: [&str; 11] = ["compile", "run", "logits", "bench", "check", "verify", "inspect", "targets", "devices", "passes", "opt"];
+const COMMANDS: [&str; 12] = ["compile", "run", "logits", "bench", "check", "verify", "inspect", "graph", "targets", "devices", "passes", "opt"];
 
 #[test]
 fn every_command_has_help() {

@@ -5,8 +5,12 @@ mod compiled;
 mod errors;
 #[cfg(feature = "naga")]
 mod gpu;
+mod graph;
 mod help;
+mod inspect;
 mod opt;
+#[path = "../../../tests/src/random_model.rs"]
+mod random_model;
 mod run;
 
 #[cfg(any(feature = "cranelift", feature = "llvm"))]

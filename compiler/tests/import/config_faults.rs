@@ -103,7 +103,7 @@ fn all_that_is_unsupported_is_listed() {
             ("sliding_window".to_owned(), json!(4096)),
             ("num_local_experts".to_owned(), json!(8)),
             ("quantization_config".to_owned(), json!({"quant_method": "gptq"})),
-            ("rope_scaling".to_owned(), json!({"type": "yarn", "factor": 4.0})),
+            ("rope_scaling".to_owned(), json!({"type": "dynamic", "factor": 4.0})),
             ("auto_map".to_owned(), json!({"AutoModel": "modeling.Mine"})),
             ("final_logit_softcapping".to_owned(), json!(30.0)),
             ("layer_types".to_owned(), json!(["sliding_attention"])),

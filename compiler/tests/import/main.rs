@@ -11,4 +11,5 @@ mod graphs;
 mod header_faults;
 mod interpreted;
 mod mutations;
+mod published;
 mod tensor_faults;

@@ -6,6 +6,8 @@ mod faults;
 mod fixture;
 mod formats;
 mod odd;
+#[path = "../../../tests/src/odd_models.rs"]
+mod odd_models;
 mod ops;
 #[path = "../../../tests/src/random_model.rs"]
 mod random_model;

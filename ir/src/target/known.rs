@@ -13,6 +13,7 @@ pub fn known() -> Vec<Target> {
             features: vec!["avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni"],
             vector_bits: 512,
             vector_registers: 32,
+            block_rows: 16,
             dot: DotKind::U8I8,
             half_convert: true,
             page_bytes: 4096,
@@ -29,6 +30,7 @@ pub fn known() -> Vec<Target> {
             features: vec!["avx2", "fma", "f16c"],
             vector_bits: 256,
             vector_registers: 16,
+            block_rows: 8,
             dot: DotKind::Pairs,
             half_convert: true,
             page_bytes: 4096,
@@ -36,6 +38,58 @@ pub fn known() -> Vec<Target> {
             l2_bytes: 512 << 10,
             memory_budget: 16 << 30,
             gpu: None,
+        },
+        Target { name: "linux-arm64", summary: "arm64 Linux, any 64-bit Arm CPU (Cortex-A53, A72, Raspberry Pi 4)", ..arm(LINUX, "generic", &[]) },
+        Target {
+            name: "linux-arm64-dotprod",
+            summary: "arm64 Linux with int8 dot products (Cortex-A76, Neoverse N1 and later)",
+            ..arm(LINUX, "generic", &["dotprod"])
+        },
+        Target {
+            name: "linux-arm64-i8mm",
+            summary: "arm64 Linux with int8 matrix products (Neoverse N2 and V1, Graviton 3 and later)",
+            ..arm(LINUX, "generic", &["dotprod", "i8mm"])
+        },
+        Target {
+            name: "raspberry-pi5",
+            summary: "Raspberry Pi 5 (Cortex-A76, 4 GB and more)",
+            page_bytes: 16384,
+            l2_bytes: 512 << 10,
+            memory_budget: 3 << 30,
+            ..arm(LINUX, "cortex-a76", &["dotprod"])
+        },
+        Target {
+            name: "android-arm64",
+            summary: "Android phones and scanners, any 64-bit Arm CPU",
+            memory_budget: 1 << 30,
+            ..arm(ANDROID, "generic", &[])
+        },
+        Target {
+            name: "android-arm64-dotprod",
+            summary: "Android phones with int8 dot products (2018 and later: Snapdragon 845, Exynos 9820, Kirin 980)",
+            memory_budget: 2 << 30,
+            ..arm(ANDROID, "generic", &["dotprod"])
+        },
+        Target {
+            name: "android-arm64-i8mm",
+            summary: "Android phones with int8 matrix products (2022 and later: Snapdragon 8 Gen 1, Dimensity 9000)",
+            memory_budget: 3 << 30,
+            ..arm(ANDROID, "generic", &["dotprod", "i8mm"])
+        },
+        Target {
+            name: "iphone15-cpu",
+            summary: "iPhone 15 and later on the CPU (Apple A16)",
+            cores: 2,
+            l2_bytes: 4 << 20,
+            memory_budget: 3 << 30,
+            ..arm("aarch64-apple-ios", "apple-a16", &["dotprod", "i8mm"])
+        },
+        Target {
+            name: "mac-m1",
+            summary: "Macs with Apple silicon on the CPU",
+            l2_bytes: 3 << 20,
+            memory_budget: 8 << 30,
+            ..arm("aarch64-apple-darwin", "apple-m1", &["dotprod"])
         },
         Target {
             name: "vulkan-generic",
@@ -91,6 +145,30 @@ pub fn known() -> Vec<Target> {
     ]
 }
 
+const LINUX: &str = "aarch64-unknown-linux-gnu";
+const ANDROID: &str = "aarch64-linux-android";
+
+/// A 64-bit Arm CPU, by its four fast cores. Pages may have 16 KiB on Android and always have on Apple's systems.
+fn arm(triple: &'static str, cpu: &'static str, features: &[&'static str]) -> Target {
+    Target {
+        name: "",
+        summary: "",
+        triple,
+        cpu,
+        features: features.to_vec(),
+        vector_bits: 128,
+        vector_registers: 32,
+        block_rows: 8,
+        dot: if features.contains(&"dotprod") { DotKind::I8I8 } else { DotKind::None },
+        half_convert: true,
+        page_bytes: if triple == LINUX { 4096 } else { 16384 },
+        cores: 4,
+        l2_bytes: 256 << 10,
+        memory_budget: 16 << 30,
+        gpu: None,
+    }
+}
+
 /// What every Vulkan 1.1 device has, as far as kernels ask.
 const GENERIC: Gpu = Gpu {
     api: GpuApi::Vulkan,
@@ -128,6 +206,7 @@ fn vulkan(triple: &'static str, gpu: Gpu) -> Target {
         features: Vec::new(),
         vector_bits: 128,
         vector_registers: 16,
+        block_rows: 4,
         dot: if gpu.int_dot { DotKind::I8I8 } else { DotKind::None },
         half_convert: true,
         page_bytes: 4096,

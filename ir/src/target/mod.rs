@@ -18,10 +18,13 @@ pub struct Target {
     pub cpu: &'static str,
     /// CPU features for the code generator, LLVM's names; also what the stub checks at open.
     pub features: Vec<&'static str>,
-    /// Bits of a vector register, read by lowering: rows of a block = `vector_bits / 32`.
+    /// Bits of a vector register, read by code generators.
     pub vector_bits: u16,
     /// Vector registers, read by lowering when it chooses token tiles.
     pub vector_registers: u16,
+    /// Lanes of f32 vectors in CPU kernels and rows of a packed block: those of one register, or of several where the loads of
+    /// activations and the steps of a loop are worth sharing.
+    pub block_rows: u16,
     /// What the integer dot instruction takes, read by legalization and by the choice of weight layout.
     pub dot: DotKind,
     /// Whether vectors of 16-bit floats are converted by instructions, read by legalization.
@@ -52,9 +55,9 @@ pub enum DotKind {
 }
 
 impl Target {
-    /// Lanes of f32 in a vector register.
-    pub fn lanes(&self) -> u16 {
-        self.vector_bits / 32
+    /// Vectors of [`Self::block_rows`] lanes that the registers hold.
+    pub fn block_registers(&self) -> u16 {
+        self.vector_registers * (self.vector_bits / 32) / self.block_rows.max(1)
     }
 
     /// Alignment in bytes of everything that is bound: arena buffers, KV halves, packed sections.

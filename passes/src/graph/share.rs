@@ -114,7 +114,7 @@ impl Pass<Graph> for Share {
 }
 
 /// Bytes of a tensor of constant shape, scales included, without padding.
-fn stored_bytes(ty: &TensorType) -> u64 {
+pub fn stored_bytes(ty: &TensorType) -> u64 {
     let elements: u64 = ty.const_shape().unwrap_or_default().iter().map(|&n| u64::from(n)).product();
     (elements as f64 * ty.dtype.bits_per_element() / 8.0).ceil() as u64
 }

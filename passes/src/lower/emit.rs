@@ -46,10 +46,6 @@ pub trait Emit {
     fn attention(&self, name: &str, attention: &Attention, limits: &Limits) -> Launch;
     /// What follows attention that is split over positions, under the name given; `None` where one kernel does it all.
     fn spans(&self, name: &str, attention: &Attention, limits: &Limits) -> Option<Spans>;
-    /// Whether there are kernels for norms of whole rows and of heads, for windows and for soft caps on scores.
-    fn norms_rows(&self) -> bool {
-        true
-    }
     /// The kernel of a norm that is a launch of its own.
     fn norm(&self, name: &str, norm: &Norm, limits: &Limits) -> Launch;
     /// The kernel that norms and rotates heads and writes q rows and the cache.

@@ -1,10 +1,12 @@
-//! Byte-level BPE of one word: symbols in a linked list, candidate merges in a binary heap ordered by (rank, place).
+//! BPE of one word: symbols in a linked list, candidate merges in a binary heap ordered by (rank, place). The first symbols are bytes, or
+//! characters of which those without a token are the tokens of their bytes.
 //!
 //! The order and the test for outdated candidates are those of the `tokenizers` crate, so ids are equal even where two merges make the same
 //! token. A word of `n` bytes costs O(n log n) time and [`WORDS_PER_BYTE`]` * n` words of scratch.
 
+use super::class::char_at;
 use super::encode::{EncodeError, Sink};
-use super::format::NONE;
+use super::format::{NONE, Words, model};
 use super::open::Tokenizer;
 
 /// Scratch words per byte of the longest word: three lists, and a heap of two words for each of at most `2 n` candidates.
@@ -18,6 +20,8 @@ struct Symbols<'s> {
     heap: &'s mut [u32],
     /// Entries in the heap.
     len: usize,
+    /// Symbols.
+    count: u32,
 }
 
 /// Reads `list[i]`, [`NONE`] beyond the end.
@@ -34,7 +38,35 @@ fn write(list: &mut [u32], i: u32, value: u32) {
     }
 }
 
+/// The second word of the pair whose first is `key`, in pairs ascending by it.
+fn pair(pairs: Words<'_>, key: u32) -> Option<u32> {
+    let (mut low, mut high) = (0, pairs.len() / 2);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let found = pairs.get(middle * 2);
+        if found == key {
+            return Some(pairs.get(middle * 2 + 1));
+        }
+        if found < key { low = middle + 1 } else { high = middle }
+    }
+    None
+}
+
 impl Symbols<'_> {
+    /// Appends a symbol to the list.
+    fn add(&mut self, id: u32) {
+        write(self.ids, self.count, id);
+        write(self.previous, self.count, self.count.wrapping_sub(1));
+        write(self.next, self.count, self.count + 1);
+        self.count += 1;
+    }
+
+    fn add_unless_none(&mut self, id: u32) {
+        if id != NONE {
+            self.add(id);
+        }
+    }
+
     fn entry(&self, i: usize) -> (u32, u32) {
         (read(self.heap, i as u32 * 2), read(self.heap, i as u32 * 2 + 1))
     }
@@ -110,7 +142,7 @@ impl Tokenizer<'_> {
     }
 
     /// The token that is exactly `word`, where the model looks words up before merging.
-    fn whole_word(&self, word: &[u8]) -> Option<u32> {
+    pub(super) fn whole_word(&self, word: &[u8]) -> Option<u32> {
         let (mut low, mut high) = (0, self.word_ids.len());
         while low < high {
             let middle = low + (high - low) / 2;
@@ -125,16 +157,9 @@ impl Tokenizer<'_> {
     }
 
     /// Writes the ids of `word`.
-    pub(super) fn encode_word(&self, word: &[u8], scratch: &mut [u32], out: &mut Sink<'_>) -> Result<(), EncodeError> {
+    pub(super) fn encode_merged(&self, word: &[u8], scratch: &mut [u32], out: &mut Sink<'_>) -> Result<(), EncodeError> {
         if let Some(id) = self.whole_word(word) {
             out.push(id);
-            return Ok(());
-        }
-        if let &[byte] = word {
-            let id = self.byte_ids.get(usize::from(byte));
-            if id != NONE {
-                out.push(id);
-            }
             return Ok(());
         }
         let needed = word.len().saturating_mul(WORDS_PER_BYTE);
@@ -147,17 +172,13 @@ impl Tokenizer<'_> {
             Some((ids, previous, next, heap))
         });
         let (ids, previous, next, heap) = lists.ok_or(EncodeError::Scratch { needed })?;
-        let mut symbols = Symbols { ids, previous, next, heap, len: 0 };
-        let mut count = 0;
-        for &byte in word {
-            let id = self.byte_ids.get(usize::from(byte));
-            if id != NONE {
-                write(symbols.ids, count, id);
-                write(symbols.previous, count, count.wrapping_sub(1));
-                write(symbols.next, count, count + 1);
-                count += 1;
-            }
+        let mut symbols = Symbols { ids, previous, next, heap, len: 0, count: 0 };
+        if self.model == model::CHARS {
+            self.add_chars(word, &mut symbols);
+        } else {
+            word.iter().map(|&byte| self.byte_ids.get(usize::from(byte))).filter(|&id| id != NONE).for_each(|id| symbols.add(id));
         }
+        let count = symbols.count;
         if count == 0 {
             return Ok(());
         }
@@ -174,6 +195,35 @@ impl Tokenizer<'_> {
             i = read(symbols.next, i);
         }
         Ok(())
+    }
+
+    /// The symbols of `word`, characters first. An unknown token waits until the next character with a token; the tokens of bytes do not
+    /// wait for it, as in the `tokenizers` crate.
+    fn add_chars(&self, word: &[u8], symbols: &mut Symbols<'_>) {
+        let mut unknown = NONE;
+        let mut at = 0;
+        while at < word.len() {
+            let (point, len) = char_at(word, at);
+            let utf8 = word.get(at..at + len).unwrap_or(&[]);
+            at += len;
+            if let Some(id) = pair(self.char_ids, point) {
+                symbols.add_unless_none(core::mem::replace(&mut unknown, NONE));
+                symbols.add(id);
+            } else if self.has_bytes(utf8) {
+                utf8.iter().for_each(|&byte| symbols.add(self.byte_ids.get(usize::from(byte))));
+            } else if self.unknown != NONE {
+                let waiting = core::mem::replace(&mut unknown, self.unknown);
+                if !self.fuse_unknown {
+                    symbols.add_unless_none(waiting);
+                }
+            }
+        }
+        symbols.add_unless_none(unknown);
+    }
+
+    /// True when every byte of `text` has a token of its own.
+    pub(super) fn has_bytes(&self, text: &[u8]) -> bool {
+        text.iter().all(|&byte| self.byte_ids.get(usize::from(byte)) != NONE)
     }
 
     /// Applies the candidates in order until none is left. A symbol that was merged into its left neighbour has the id [`NONE`].

@@ -5,7 +5,7 @@
 //! tokens typed in a content are text.
 
 use super::decode::append;
-use super::encode::{EncodeError, Scratch, ScratchLen, Sink};
+use super::encode::{self, EncodeError, Scratch, ScratchLen, Sink};
 use super::format::{added_flag, class_flag, gap, op, trim};
 use super::open::Tokenizer;
 
@@ -101,6 +101,8 @@ struct Run<'s> {
     len: usize,
     /// The special token before it swallows white space.
     strip: bool,
+    /// Nothing was encoded before it.
+    first: bool,
 }
 
 impl<'a> Tokenizer<'a> {
@@ -130,7 +132,7 @@ impl<'a> Tokenizer<'a> {
         let text_len = self.chat_text_len(messages);
         let needed = EncodeError::Scratch { needed: text_len };
         let (text, bytes) = scratch.bytes.split_at_mut_checked(text_len).ok_or(needed)?;
-        let mut run = Run { text, len: 0, strip: false };
+        let mut run = Run { text, len: 0, strip: false, first: true };
         let mut sink = Sink::new(out);
         for at in 0..=messages.len() {
             let piece = self.piece(messages, at, generate).unwrap_or_default();
@@ -146,6 +148,7 @@ impl<'a> Tokenizer<'a> {
                     }
                     self.flush(&mut run, scratch.words, bytes, &mut sink)?;
                     sink.push(a);
+                    run.first = false;
                     run.strip = b & added_flag::RSTRIP != 0;
                 }
             }
@@ -203,6 +206,7 @@ impl<'a> Tokenizer<'a> {
     fn flush(&self, run: &mut Run<'_>, words: &mut [u32], bytes: &mut [u8], out: &mut Sink<'_>) -> Result<(), EncodeError> {
         let text = run.text.get(..run.len).unwrap_or(&[]);
         run.len = 0;
-        self.encode_run(text, false, words, bytes, out)
+        let how = encode::Run { specials: false, first: run.first };
+        self.encode_run(text, how, words, bytes, out)
     }
 }

@@ -1,10 +1,13 @@
 //! Ids to text, token by token.
 //!
 //! A token may end in the middle of a character: [`Decoder`] holds such bytes back until the next token completes them, so every piece that
-//! it hands out is valid UTF-8. Bytes that can no longer become a character turn into U+FFFD, one for each maximal part, so that all pieces
-//! together are what decoding the ids at once gives.
+//! it hands out is valid UTF-8. Bytes that can no longer become a character turn into U+FFFD.
+//!
+//! Over bytes there is one U+FFFD for each maximal part, so that all pieces together are what decoding the ids at once gives. Where tokens
+//! are text, only byte tokens can be broken, and each broken one is one U+FFFD. The `tokenizers` crate turns all byte tokens of a run into
+//! U+FFFD when one is broken; a stream cannot take back characters that were complete, so here they stay.
 
-use super::format::token_flag;
+use super::format::{decode, token_flag};
 use super::open::Tokenizer;
 
 /// U+FFFD.
@@ -27,11 +30,17 @@ impl DecodeError {
     }
 }
 
-/// The incomplete character at the end of the tokens so far.
+/// The incomplete character at the end of the tokens so far, and what else the next token's text depends on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Decoder {
     held: [u8; 4],
     len: u8,
+    /// Bits of [`decode`] of the tokenizer.
+    how: u32,
+    /// A token was decoded.
+    later: bool,
+    /// Some text was written.
+    begun: bool,
 }
 
 impl<'a> Tokenizer<'a> {
@@ -44,15 +53,18 @@ impl<'a> Tokenizer<'a> {
         self.token_bytes.get(start as usize..end as usize).unwrap_or(&[])
     }
 
-    /// The bytes of a token, `None` for an id that names none. They need not be whole characters.
+    /// The bytes of a token as the tables hold them, `None` for an id that names none. They need not be whole characters.
     pub fn token_bytes(&self, id: u32) -> Option<&'a [u8]> {
-        let present = self.token_flags.get(id as usize).is_some_and(|f| f & token_flag::PRESENT != 0);
-        present.then(|| self.bytes_of(id))
+        (self.flags_of(id) & token_flag::PRESENT != 0).then(|| self.bytes_of(id))
     }
 
     /// True for a special token.
     pub fn is_special(&self, id: u32) -> bool {
-        self.token_flags.get(id as usize).is_some_and(|f| f & token_flag::SPECIAL != 0)
+        self.flags_of(id) & token_flag::SPECIAL != 0
+    }
+
+    fn flags_of(&self, id: u32) -> u8 {
+        self.token_flags.get(id as usize).copied().unwrap_or(0)
     }
 
     /// Bytes that suffice as `out` of [`Self::decode_piece`] and [`Decoder::finish`].
@@ -67,13 +79,29 @@ impl<'a> Tokenizer<'a> {
         if out.len() < needed {
             return Err(DecodeError::OutputFull { needed });
         }
-        if skip_special && self.is_special(id) {
-            return Ok(0);
-        }
+        let Some(text) = self.token_bytes(id).filter(|_| !(skip_special && self.is_special(id))) else { return Ok(0) };
+        decoder.how = self.decode;
         let mut written = 0;
-        for &byte in self.token_bytes(id).unwrap_or(&[]) {
-            written = decoder.step(byte, out, written);
+        if self.decode & decode::TEXT == 0 {
+            for &byte in text {
+                written = decoder.step(byte, out, written);
+            }
+        } else if self.flags_of(id) & token_flag::BYTE != 0 {
+            let digit = |at: usize| text.get(at).and_then(|&d| char::from(d).to_digit(16)).unwrap_or(0);
+            written = decoder.step((digit(3) << 4 | digit(4)) as u8, out, 0);
+        } else {
+            written = decoder.flush(out);
+            let drops = self.decode & decode::FIRST_MARKS != 0 && !decoder.later;
+            let mut at = 0;
+            while at < text.len() {
+                let mark = if self.decode & decode::MARKS != 0 { self.mark_at(text, at) } else { None };
+                let end = mark.unwrap_or(at + 1);
+                let shown = if mark.is_none() { text.get(at..end) } else { Some(&b" "[..usize::from(!drops)]) };
+                written = decoder.write(out, written, shown.unwrap_or(&[]));
+                at = end;
+            }
         }
+        decoder.later = true;
         Ok(written)
     }
 }
@@ -86,9 +114,30 @@ impl Decoder {
 
     /// Ends the text: writes U+FFFD for bytes still held back and returns the length; `out` needs 12 bytes at most.
     pub fn finish(&mut self, out: &mut [u8]) -> usize {
-        let written = if self.len > 0 { append(out, 0, REPLACEMENT) } else { 0 };
-        self.len = 0;
+        self.flush(out)
+    }
+
+    /// Writes U+FFFD for the bytes held back.
+    fn flush(&mut self, out: &mut [u8]) -> usize {
+        let held = usize::from(core::mem::take(&mut self.len));
+        self.broken(held, out, 0)
+    }
+
+    /// Writes U+FFFD for `count` bytes that are no character.
+    fn broken(&mut self, count: usize, out: &mut [u8], mut written: usize) -> usize {
+        let times = if self.how & decode::TEXT == 0 { count.min(1) } else { count };
+        for _ in 0..times {
+            written = self.write(out, written, REPLACEMENT);
+        }
         written
+    }
+
+    /// Writes text, without the space that the start of the whole text loses.
+    fn write(&mut self, out: &mut [u8], at: usize, text: &[u8]) -> usize {
+        let begun = self.begun;
+        self.begun |= !text.is_empty();
+        let strips = self.how & decode::STRIP != 0 && !begun && text.first() == Some(&b' ');
+        append(out, at, text.get(usize::from(strips)..).unwrap_or(&[]))
     }
 
     fn step(&mut self, byte: u8, out: &mut [u8], mut written: usize) -> usize {
@@ -101,13 +150,12 @@ impl Decoder {
             let pending = held.get(..usize::from(self.len)).unwrap_or(&[]);
             match core::str::from_utf8(pending) {
                 Ok(text) => {
-                    written = append(out, written, text.as_bytes());
                     self.len = 0;
-                    return written;
+                    return self.write(out, written, text.as_bytes());
                 }
                 Err(error) => {
                     let Some(bad) = error.error_len() else { return written };
-                    written = append(out, written, REPLACEMENT);
+                    written = self.broken(bad, out, written);
                     let rest = pending.get(bad..).unwrap_or(&[]);
                     self.held = [0; 4];
                     for (slot, &byte) in self.held.iter_mut().zip(rest) {

@@ -1,7 +1,8 @@
-//! Text to ids: added tokens, normalization, pre-tokenization, BPE.
+//! Text to ids: added tokens, normalization, pre-tokenization, then the model on each word.
 
 use super::added::{Segment, Segments};
 use super::bpe::WORDS_PER_BYTE;
+use super::format::{model, space};
 use super::open::Tokenizer;
 
 /// What special tokens typed in a text are.
@@ -95,16 +96,22 @@ impl<'o> Sink<'o> {
     }
 }
 
+/// How a run of text is to be encoded.
+#[derive(Clone, Copy)]
+pub(super) struct Run {
+    /// Special tokens in it are tokens.
+    pub specials: bool,
+    /// It stands at the start of the whole text.
+    pub first: bool,
+}
+
 impl<'a> Tokenizer<'a> {
     /// Scratch that suffices for any text of `text_len` bytes. Shorter `words` also do where the longest word is short: a word of `n` bytes
-    /// needs `7 n`.
+    /// needs `7 (n + 1)`.
     pub fn scratch_len(&self, text_len: usize) -> ScratchLen {
-        if self.nfc.len() == 0 {
-            ScratchLen { words: text_len.saturating_mul(WORDS_PER_BYTE), bytes: 0 }
-        } else {
-            let normalized = text_len.saturating_mul(3);
-            ScratchLen { words: normalized.saturating_mul(WORDS_PER_BYTE), bytes: normalized }
-        }
+        let rewritten = self.nfc.len() > 0 || self.spaces != 0;
+        let longest = if rewritten { text_len.saturating_add(1).saturating_mul(3) } else { text_len };
+        ScratchLen { words: longest.saturating_add(1).saturating_mul(WORDS_PER_BYTE), bytes: if rewritten { longest } else { 0 } }
     }
 
     /// Encodes `text` into `out` and returns the number of ids.
@@ -116,7 +123,8 @@ impl<'a> Tokenizer<'a> {
         if options.frame {
             self.prefix.iter().for_each(|id| sink.push(id));
         }
-        self.encode_run(text, options.typed_specials == TypedSpecials::Tokens, scratch.words, scratch.bytes, &mut sink)?;
+        let run = Run { specials: options.typed_specials == TypedSpecials::Tokens, first: true };
+        self.encode_run(text, run, scratch.words, scratch.bytes, &mut sink)?;
         if options.frame {
             self.suffix.iter().for_each(|id| sink.push(id));
         }
@@ -124,17 +132,21 @@ impl<'a> Tokenizer<'a> {
     }
 
     /// Encodes valid UTF-8 `text`.
-    pub(super) fn encode_run(&self, text: &[u8], specials: bool, words: &mut [u32], bytes: &mut [u8], out: &mut Sink<'_>) -> Result<(), EncodeError> {
-        for segment in Segments::new(self, self.raw_trie, text, specials) {
+    pub(super) fn encode_run(&self, text: &[u8], run: Run, words: &mut [u32], bytes: &mut [u8], out: &mut Sink<'_>) -> Result<(), EncodeError> {
+        for segment in Segments::new(self, self.raw_trie, text, run.specials) {
             match segment {
                 Segment::Token(id) => out.push(id),
                 Segment::Text(start, end) => {
                     let piece = text.get(start..end).unwrap_or(&[]);
-                    if self.is_normalized(piece) {
-                        self.encode_normalized(piece, specials, words, out)?;
+                    let run = Run { first: run.first && start == 0, ..run };
+                    if self.spaces & (space::NORMALIZE | space::PREPEND) != 0 {
+                        let len = self.mark_spaces(piece, self.spaces & space::PREPEND != 0, self.spaces & space::NORMALIZE != 0, bytes)?;
+                        self.encode_normalized(bytes.get(..len).unwrap_or(&[]), run, words, &mut [], out)?;
+                    } else if self.is_normalized(piece) {
+                        self.encode_normalized(piece, run, words, bytes, out)?;
                     } else {
                         let len = self.normalize(piece, words, bytes)?;
-                        self.encode_normalized(bytes.get(..len).unwrap_or(&[]), specials, words, out)?;
+                        self.encode_normalized(bytes.get(..len).unwrap_or(&[]), run, words, &mut [], out)?;
                     }
                 }
             }
@@ -142,16 +154,27 @@ impl<'a> Tokenizer<'a> {
         Ok(())
     }
 
-    fn encode_normalized(&self, text: &[u8], specials: bool, words: &mut [u32], out: &mut Sink<'_>) -> Result<(), EncodeError> {
-        for segment in Segments::new(self, self.normalized_trie, text, specials) {
+    /// `bytes` is free where the pre-tokenizer rewrites the text.
+    fn encode_normalized(&self, text: &[u8], run: Run, words: &mut [u32], bytes: &mut [u8], out: &mut Sink<'_>) -> Result<(), EncodeError> {
+        for segment in Segments::new(self, self.normalized_trie, text, run.specials) {
             match segment {
                 Segment::Token(id) => out.push(id),
                 Segment::Text(start, end) => {
-                    let piece = text.get(start..end).unwrap_or(&[]);
+                    let mut piece = text.get(start..end).unwrap_or(&[]);
+                    if self.spaces & space::REPLACE != 0 {
+                        let wanted = self.spaces & space::ALWAYS != 0 || (self.spaces & space::FIRST != 0 && run.first && start == 0);
+                        let len = self.mark_spaces(piece, wanted && !self.starts_marked(piece), true, bytes)?;
+                        piece = bytes.get(..len).unwrap_or(&[]);
+                    }
                     self.split(0, piece, &mut |word| self.encode_word(word, words, out))?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Writes the ids of a word.
+    fn encode_word(&self, word: &[u8], words: &mut [u32], out: &mut Sink<'_>) -> Result<(), EncodeError> {
+        if self.model == model::UNIGRAM { self.encode_pieces(word, words, out) } else { self.encode_merged(word, words, out) }
     }
 }

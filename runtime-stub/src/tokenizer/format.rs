@@ -8,9 +8,9 @@
 /// First word of the file: `SLMT`.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"SLMT");
 /// Version of the layout; a file of any other version is refused.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Number of sections.
-pub const SECTION_COUNT: usize = 27;
+pub const SECTION_COUNT: usize = 28;
 /// Bytes of the header.
 pub const HEADER_LEN: usize = 16 + SECTION_COUNT * 8;
 /// Sections start at multiples of this.
@@ -32,11 +32,11 @@ pub enum Section {
     Meta,
     /// u32 `[V + 1]`: where each token's bytes start in [`Section::TokenBytes`].
     TokenOffsets,
-    /// The bytes that each token decodes to, in id order.
+    /// The bytes of each token, in id order: over bytes what it stands for, over characters and in Unigram its text as the model writes it.
     TokenBytes,
     /// u8 `[V]`, bits of [`token_flag`].
     TokenFlags,
-    /// u32 `[256]`: the id of each single byte, [`NONE`] for a byte that the model drops.
+    /// u32 `[256]`: the id of each single byte, over characters and in Unigram of its fallback token; [`NONE`] for a byte without one.
     ByteIds,
     /// u32 `[V + 1]`: where the merges whose left part is this id start in [`Section::MergePairs`].
     MergeRows,
@@ -44,7 +44,7 @@ pub enum Section {
     MergePairs,
     /// u32 `[ranks]`: the id that the merge of this rank makes.
     MergeResults,
-    /// u32 ids of all whole words, ascending by their bytes; empty unless the model ignores merges for known words.
+    /// u32 ids of all whole words, ascending by their bytes; empty unless the model looks words up before merging. In Unigram all pieces.
     WordIds,
     /// u16 [`CLASS_BLOCKS`]: the block in [`Section::ClassBlocks`] of each 256 code points.
     ClassIndex,
@@ -82,8 +82,11 @@ pub enum Section {
     /// NFC data: words `d, x, c, p`, then u32 `[d, 3]` (code point, start, length) of full canonical decompositions ascending, `[x]` their
     /// code points, `[c, 2]` (code point, combining class) ascending, `[p, 3]` (first, second, composed) ascending. Empty: no normalizer.
     Nfc,
-    /// Reserved, empty.
-    Reserved,
+    /// u32 `[chars, 2]`: code point and id of each token of one character, ascending; empty unless [`model::CHARS`].
+    CharIds,
+    /// `[words + 1]` f64 as two u32, low word first: score of each entry of [`Section::WordIds`], and at last that of a character without a
+    /// piece; empty unless [`model::UNIGRAM`].
+    Scores,
 }
 
 /// Words of [`Section::Meta`].
@@ -98,11 +101,63 @@ pub enum Meta {
     Bos,
     /// Which features select a prompt piece, bits of [`gap`].
     ChatFeatures,
+    /// How words become ids, see [`model`].
+    Model,
+    /// What is done to spaces before that, bits of [`space`].
+    Spaces,
+    /// The code point that stands for a space, below 2^16; 0 where none does.
+    Mark,
+    /// The id of a character without a token, or [`NONE`].
+    Unknown,
+    /// 1 when successive such characters of a BPE model are one token.
+    FuseUnknown,
+    /// What decoding does, bits of [`decode`].
+    Decode,
 }
 
 impl Meta {
     /// Number of words.
-    pub const COUNT: usize = 4;
+    pub const COUNT: usize = 10;
+}
+
+/// Values of [`Meta::Model`].
+pub mod model {
+    /// BPE whose first symbols are bytes.
+    pub const BYTES: u32 = 0;
+    /// BPE whose first symbols are characters, those without a token falling back to their bytes' tokens.
+    pub const CHARS: u32 = 1;
+    /// Unigram: the cut into pieces with the greatest sum of scores.
+    pub const UNIGRAM: u32 = 2;
+}
+
+/// Bits of [`Meta::Spaces`]. The first two belong to the normalizer, the others to the pre-tokenizer; a file has those of one.
+pub mod space {
+    /// A space becomes the mark.
+    pub const NORMALIZE: u32 = 1;
+    /// A mark is put before every text.
+    pub const PREPEND: u32 = 2;
+    /// A space becomes the mark, after added tokens of normalized text are cut out.
+    pub const REPLACE: u32 = 4;
+    /// Then a mark is put before what stands at the start of the whole text, unless it begins with one.
+    pub const FIRST: u32 = 8;
+    /// Then a mark is put before every text that does not begin with one.
+    pub const ALWAYS: u32 = 16;
+    /// All bits.
+    pub const ALL: u32 = 31;
+}
+
+/// Bits of [`Meta::Decode`]; none for a model over bytes.
+pub mod decode {
+    /// Tokens are text, not bytes. Set with any other bit.
+    pub const TEXT: u32 = 1;
+    /// The mark becomes a space.
+    pub const MARKS: u32 = 2;
+    /// The text loses one space at its start.
+    pub const STRIP: u32 = 4;
+    /// The first token loses its marks.
+    pub const FIRST_MARKS: u32 = 8;
+    /// All bits.
+    pub const ALL: u32 = 15;
 }
 
 /// Bits of [`Section::TokenFlags`].
@@ -111,6 +166,8 @@ pub mod token_flag {
     pub const PRESENT: u8 = 1;
     /// A special token: not shown when specials are skipped.
     pub const SPECIAL: u8 = 2;
+    /// Written `<0x41>`, decodes to the byte.
+    pub const BYTE: u8 = 4;
 }
 
 /// Bits of [`Section::ClassFlags`].

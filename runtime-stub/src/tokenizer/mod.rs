@@ -4,8 +4,8 @@
 //! formatting, no unsafe code. [`Tokenizer::open`] checks every offset, length and id of the file once, and every later read is still a
 //! checked one that yields a neutral value, so that a corrupt file is an error or a wrong answer, never a panic.
 //!
-//! The meaning is that of the `tokenizers` crate: added tokens are cut out first, the rest is normalized (NFC or nothing), split by the
-//! pre-tokenizer's automata and merged by byte-level BPE.
+//! The meaning is that of the `tokenizers` crate: added tokens are cut out first, the rest is normalized (NFC, or a mark for each space),
+//! split by the pre-tokenizer's automata, and merged by BPE over bytes or characters or cut by Unigram.
 
 mod added;
 mod bpe;
@@ -16,8 +16,10 @@ mod encode;
 pub mod format;
 mod normalize;
 mod open;
+mod spaces;
 mod split;
 mod stop;
+mod unigram;
 
 pub use chat::{ChatError, Message, Role};
 pub use decode::{DecodeError, Decoder};

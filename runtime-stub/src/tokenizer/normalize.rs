@@ -112,7 +112,7 @@ impl Tokenizer<'_> {
 }
 
 /// The bytes of a code point and their number.
-fn utf8(point: u32) -> ([u8; 4], usize) {
+pub(super) fn utf8(point: u32) -> ([u8; 4], usize) {
     let tail = |shift: u32| 0x80 | (point >> shift & 0x3f) as u8;
     match point {
         0..=0x7f => ([point as u8, 0, 0, 0], 1),

@@ -1,8 +1,8 @@
 //! Opening a compiled tokenizer: every offset, length, id and index is checked here, once.
 
 use super::format::{
-    CLASS_BLOCKS, DEAD, FormatError, HEADER_LEN, Halves, MAGIC, MAX_STAGES, Meta, NONE, SECTION_ALIGN, SECTION_COUNT, Section, VERSION, Words, op,
-    row, token_flag,
+    CLASS_BLOCKS, DEAD, FormatError, HEADER_LEN, Halves, MAGIC, MAX_STAGES, Meta, NONE, SECTION_ALIGN, SECTION_COUNT, Section, VERSION, Words,
+    decode, model, op, row, space, token_flag,
 };
 
 /// A compiled tokenizer, borrowed from the bytes of `tokenizer.bin`. Cheap to copy; holds no state.
@@ -12,6 +12,12 @@ pub struct Tokenizer<'a> {
     pub(super) classes: usize,
     pub(super) bos: u32,
     pub(super) chat_features: u32,
+    pub(super) model: u32,
+    pub(super) spaces: u32,
+    pub(super) mark: u32,
+    pub(super) unknown: u32,
+    pub(super) fuse_unknown: bool,
+    pub(super) decode: u32,
     pub(super) longest_token: usize,
     pub(super) token_offsets: Words<'a>,
     pub(super) token_bytes: &'a [u8],
@@ -38,6 +44,8 @@ pub struct Tokenizer<'a> {
     pub(super) chat_ops: Words<'a>,
     pub(super) chat_text: &'a [u8],
     pub(super) nfc: Words<'a>,
+    pub(super) char_ids: Words<'a>,
+    pub(super) scores: Words<'a>,
 }
 
 impl<'a> Tokenizer<'a> {
@@ -58,6 +66,12 @@ impl<'a> Tokenizer<'a> {
             classes: meta.get(Meta::Classes as usize) as usize,
             bos: meta.get(Meta::Bos as usize),
             chat_features: meta.get(Meta::ChatFeatures as usize),
+            model: meta.get(Meta::Model as usize),
+            spaces: meta.get(Meta::Spaces as usize),
+            mark: meta.get(Meta::Mark as usize),
+            unknown: meta.get(Meta::Unknown as usize),
+            fuse_unknown: meta.get(Meta::FuseUnknown as usize) != 0,
+            decode: meta.get(Meta::Decode as usize),
             longest_token: 0,
             token_offsets: words(Section::TokenOffsets)?,
             token_bytes: at(Section::TokenBytes),
@@ -84,9 +98,11 @@ impl<'a> Tokenizer<'a> {
             chat_ops: words(Section::ChatOps)?,
             chat_text: at(Section::ChatText),
             nfc: words(Section::Nfc)?,
+            char_ids: words(Section::CharIds)?,
+            scores: words(Section::Scores)?,
         };
-        expect(at(Section::Reserved).is_empty(), FormatError::Size(Section::Reserved))?;
         t.check_vocabulary()?;
+        t.check_model()?;
         t.check_merges()?;
         t.check_classes()?;
         t.check_stages()?;
@@ -130,7 +146,10 @@ impl<'a> Tokenizer<'a> {
         let v = self.vocab_size as usize;
         expect(self.token_offsets.len() == v.wrapping_add(1), FormatError::Size(Section::TokenOffsets))?;
         expect(self.token_flags.len() == v, FormatError::Size(Section::TokenFlags))?;
-        expect(self.token_flags.iter().all(|f| f & !(token_flag::PRESENT | token_flag::SPECIAL) == 0), FormatError::Value(Section::TokenFlags))?;
+        expect(
+            self.token_flags.iter().all(|f| f & !(token_flag::PRESENT | token_flag::SPECIAL | token_flag::BYTE) == 0),
+            FormatError::Value(Section::TokenFlags),
+        )?;
         let mut before = 0;
         let mut longest = 0;
         for (i, offset) in self.token_offsets.iter().enumerate() {
@@ -150,6 +169,30 @@ impl<'a> Tokenizer<'a> {
         expect(self.bos == NONE || self.is_token(self.bos), FormatError::Value(Section::Meta))?;
         expect(self.added.len().is_multiple_of(2), FormatError::Size(Section::Added))?;
         expect((0..self.added.len() / 2).all(|i| self.is_token(self.added.get(i * 2))), FormatError::Value(Section::Added))
+    }
+
+    fn check_model(&self) -> Result<(), FormatError> {
+        let id_or_none = |id: u32| id == NONE || self.is_token(id);
+        let metaspace = self.spaces & !(space::NORMALIZE | space::PREPEND);
+        let sound = self.model <= model::UNIGRAM
+            && id_or_none(self.unknown)
+            && self.spaces <= space::ALL
+            && (metaspace == 0 || (metaspace == self.spaces && self.nfc.len() == 0))
+            && self.mark < 0x10000
+            && char::from_u32(self.mark).is_some()
+            && self.decode <= decode::ALL
+            && (self.decode & decode::TEXT != 0) == (self.model != model::BYTES);
+        expect(sound, FormatError::Value(Section::Meta))?;
+        if self.model != model::BYTES {
+            // Tokens are handed out as text as they are.
+            let text = core::str::from_utf8(self.token_bytes).ok();
+            let whole = |offset: u32| text.is_some_and(|text| text.is_char_boundary(offset as usize));
+            expect(self.token_offsets.iter().all(whole), FormatError::Value(Section::TokenBytes))?;
+        }
+        expect(self.char_ids.len().is_multiple_of(2), FormatError::Size(Section::CharIds))?;
+        expect((0..self.char_ids.len() / 2).all(|i| self.is_token(self.char_ids.get(i * 2 + 1))), FormatError::Value(Section::CharIds))?;
+        let scores = if self.model == model::UNIGRAM { (self.word_ids.len() + 1) * 2 } else { 0 };
+        expect(self.scores.len() == scores, FormatError::Size(Section::Scores))
     }
 
     fn check_merges(&self) -> Result<(), FormatError> {
@@ -266,7 +309,8 @@ fn sections(file: &[u8]) -> Result<[&[u8]; SECTION_COUNT], FormatError> {
         Section::ChatOps,
         Section::ChatText,
         Section::Nfc,
-        Section::Reserved,
+        Section::CharIds,
+        Section::Scores,
     ];
     let header = Words(file.get(..HEADER_LEN).ok_or(FormatError::NotATokenizer)?);
     expect(header.get(0) == MAGIC, FormatError::NotATokenizer)?;
@@ -284,7 +328,7 @@ fn sections(file: &[u8]) -> Result<[&[u8]; SECTION_COUNT], FormatError> {
         let padding = file.get(end..place).ok_or(FormatError::Place(section))?;
         expect(padding.iter().all(|&b| b == 0), FormatError::Place(section))?;
     }
-    expect(place == file.len(), FormatError::Place(Section::Reserved))?;
+    expect(place == file.len(), FormatError::Place(Section::Scores))?;
     Ok(found)
 }
 

@@ -1,16 +1,19 @@
-//! Every kernel of the compiled student: its MSL, run lane by lane, gives what the interpreter of kernel IR gives.
+//! Every kernel of the compiled student, and of the families whose kernels it lacks: its MSL, run lane by lane, gives what the
+//! interpreter of kernel IR gives.
 //!
 //! Inputs are those of a real run: a prompt, then single tokens, walked dispatch by dispatch with the interpreter's
 //! memory. Each dispatch starts both from the same bytes, so that errors do not add up, and all memory is compared, not
 //! only what the kernel was to write.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Instant;
 
 use slmc_ir::arena::Id;
 use slmc_ir::interp::kernel::{Compiled as Code, Machine, Memory, Place, Region, Step};
 use slmc_ir::kernel::{Access, KernelId, Scalar};
 use slmc_ir::plan::{Binding, Dispatch, Plan, place_of};
+use slmc_tests::expected::fixture;
 use slmc_tests::msl::compile::skipped;
 
 use crate::closeness::compare;
@@ -163,10 +166,10 @@ fn text_of(model: &Compiled) -> &str {
     std::str::from_utf8(&model.shaders.bytes).expect("MSL is text")
 }
 
-fn every_kernel(target: &str, passes: &str, simdgroups: &[u32]) {
-    let model = compile_for(&warehouse(), target, passes, 256, 32);
+fn every_kernel(checkpoint: &Path, target: &str, passes: &str, simdgroups: &[u32]) {
+    let model = compile_for(checkpoint, target, passes, 256, 32);
     let mut walk = Walk::new(&model, text_of(&model), simdgroups);
-    let ids: Vec<u32> = (0..30).map(|i| 3 + i * 61 % 900).collect();
+    let ids: Vec<u32> = (0..30).map(|i| (3 + i * 61 % 900) % model.plan.vocab).collect();
     // A prompt with a ragged end, another behind it with logits of several rows, and a single token.
     walk.step(&ids[..19], 0, 1);
     walk.step(&ids[19..27], 19, 5);
@@ -189,7 +192,7 @@ fn every_kernel_of_the_student_gives_the_interpreters_numbers() {
     if skipped("every_kernel_of_the_student_gives_the_interpreters_numbers").is_some() {
         return;
     }
-    every_kernel("iphone15-metal", "fold,share,quantize,fuse", &[32, 16]);
+    every_kernel(&warehouse(), "iphone15-metal", "fold,share,quantize,fuse", &[32, 16]);
 }
 
 #[test]
@@ -197,7 +200,18 @@ fn so_does_every_kernel_for_a_mac_with_bytes_for_weights() {
     if skipped("so_does_every_kernel_for_a_mac_with_bytes_for_weights").is_some() {
         return;
     }
-    every_kernel("mac-m1-metal", "fold,share,quantize{body=q8g32,embed=q8g32,head=q8g32},fuse", &[32]);
+    every_kernel(&warehouse(), "mac-m1-metal", "fold,share,quantize{body=q8g32,embed=q8g32,head=q8g32},fuse", &[32]);
+}
+
+#[test]
+fn so_do_kernels_of_norms_windows_and_soft_caps() {
+    if skipped("so_do_kernels_of_norms_windows_and_soft_caps").is_some() {
+        return;
+    }
+    for name in ["gemma2", "gemma3", "stablelm2"] {
+        every_kernel(&fixture(name), "iphone15-metal", "fold,share,quantize,fuse", &[32]);
+    }
+    every_kernel(&fixture("qwen3"), "mac-m1-metal", "fold,share,quantize{body=f32,embed=f32,head=f32,kv=f32},fuse", &[32]);
 }
 
 /// `text` without one of the barriers, the first or the last, if it has any.

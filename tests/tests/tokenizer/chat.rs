@@ -1,5 +1,6 @@
 //! Prompts of chats equal Hugging Face's and those of minijinja with the `tokenizers` crate.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use minijinja::syntax::SyntaxConfig;
@@ -10,115 +11,54 @@ use slmc_runtime_stub::tokenizer::{ChatError, Decoder, Message, Role, Scratch, T
 
 use crate::corpus::{AWKWARD, Random};
 use crate::models;
-
-const CHATML: &str = "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
-
-const LLAMA2: &str = "{% if messages[0]['role'] == 'system' %}{% set loop_messages = messages[1:] %}{% set system_message = messages[0]['content'] %}{% else %}{% set loop_messages = messages %}{% set system_message = false %}{% endif %}{% for message in loop_messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}{% if loop.index0 == 0 and system_message != false %}{% set content = '<<SYS>>\\n' + system_message + '\\n<</SYS>>\\n\\n' + message['content'] %}{% else %}{% set content = message['content'] %}{% endif %}{% if message['role'] == 'user' %}{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}{% elif message['role'] == 'assistant' %}{{ ' ' + content.strip() + ' ' + eos_token }}{% endif %}{% endfor %}";
-
-const LLAMA3: &str = "{{- bos_token }}
-{%- if not date_string is defined %}
-    {%- if strftime_now is defined %}
-        {%- set date_string = strftime_now(\"%d %b %Y\") %}
-    {%- else %}
-        {%- set date_string = \"26 Jul 2024\" %}
-    {%- endif %}
-{%- endif %}
-{%- if messages[0]['role'] == 'system' %}
-    {%- set system_message = messages[0]['content']|trim %}
-    {%- set messages = messages[1:] %}
-{%- else %}
-    {%- set system_message = \"\" %}
-{%- endif %}
-{{- \"<|start_header_id|>system<|end_header_id|>\\n\\n\" }}
-{{- \"Today Date: \" + date_string + \"\\n\\n\" }}
-{{- system_message }}
-{{- \"<|eot_id|>\" }}
-{%- for message in messages %}
-    {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' + message['content'] | trim + '<|eot_id|>' }}
-{%- endfor %}
-{%- if add_generation_prompt %}
-    {{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}
-{%- endif %}";
-
-const ZEPHYR: &str = "{% for message in messages %}\n{% if message['role'] == 'user' %}\n{{ '<|user|>\n' + message['content'] + eos_token }}\n{% elif message['role'] == 'system' %}\n{{ '<|system|>\n' + message['content'] + eos_token }}\n{% elif message['role'] == 'assistant' %}\n{{ '<|assistant|>\n'  + message['content'] + eos_token }}\n{% endif %}\n{% if loop.last and add_generation_prompt %}\n{{ '<|assistant|>' }}\n{% endif %}\n{% endfor %}";
-
-/// Special tokens that swallow the white space behind them, as in Phi 3.
-const PHI3: &str = "{% for message in messages %}{% if message['role'] == 'system' %}{{'<|sys|>\n' + message['content'] + '<|fin|>\n'}}{% elif message['role'] == 'user' %}{{'<|usr|>\n' + message['content'] + '<|fin|>\n'}}{% elif message['role'] == 'assistant' %}{{'<|ast|>\n' + message['content'] + '<|fin|>\n'}}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|ast|>\n' }}{% else %}{{ eos_token }}{% endif %}";
-
-/// Reads the conversation backwards for the last question and drops the thoughts of earlier answers, as reasoning models do.
-const REASONING: &str = "{%- if messages[0].role == 'system' %}
-    {{- '<|im_start|>system\\n' + messages[0].content + '<|im_end|>\\n' }}
-{%- endif %}
-{%- set ns = namespace(searching=true, last=messages|length - 1) %}
-{%- for message in messages[::-1] %}
-    {%- set index = (messages|length - 1) - loop.index0 %}
-    {%- if ns.searching and message.role == 'user' and message.content is string and not message.content.startswith('<reply>') %}
-        {%- set ns.searching = false %}
-        {%- set ns.last = index %}
-    {%- endif %}
-{%- endfor %}
-{%- for message in messages %}
-    {%- if message.role == 'user' or (message.role == 'system' and not loop.first) %}
-        {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>' + '\\n' }}
-    {%- elif message.role == 'assistant' %}
-        {%- set content = message.content %}
-        {%- if '</think>' in content %}
-            {%- set content = content.split('</think>')[-1].lstrip('\\n') %}
-        {%- endif %}
-        {%- if loop.index0 > ns.last and loop.last %}
-            {{- '<|im_start|>assistant\\n<think>\\n\\n</think>\\n\\n' + content.lstrip('\\n') }}
-        {%- else %}
-            {{- '<|im_start|>assistant\\n' + content }}
-        {%- endif %}
-        {{- '<|im_end|>\\n' }}
-    {%- endif %}
-{%- endfor %}
-{%- if add_generation_prompt %}
-    {{- '<|im_start|>assistant\\n' }}
-    {%- if enable_thinking is defined and enable_thinking is false %}
-        {{- '<think>\\n\\n</think>\\n\\n' }}
-    {%- endif %}
-{%- endif %}";
-
-/// The system message goes into the last question.
-const SYSTEM_LAST: &str = "{%- if messages[0]['role'] == 'system' %}{%- set system = messages[0]['content'] %}{%- set turns = messages[1:] %}{%- else %}{%- set turns = messages %}{%- endif %}
-{{- bos_token }}
-{%- for message in turns %}
-    {%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}
-        {{- raise_exception('roles must alternate') }}
-    {%- endif %}
-    {%- if message['role'] == 'user' %}
-        {%- if loop.last and system is defined %}
-            {{- '[INST] ' + system + '\\n\\n' + message['content'] + '[/INST]' }}
-        {%- else %}
-            {{- '[INST] ' + message['content'] + '[/INST]' }}
-        {%- endif %}
-    {%- else %}
-        {{- ' ' + message['content']|trim + eos_token }}
-    {%- endif %}
-{%- endfor %}";
+use crate::templates::{
+    CHATML, DATED, GEMMA2, GEMMA3, LLAMA2, LLAMA3, LLAMA32, PHI3, PHI3_FIRST, QWEN3, QWEN25, STABLELM2, STRIPPING as STRIPPING_SHAPE, SYSTEM_LAST,
+    ZEPHYR,
+};
 
 const DATE: Date = Date { year: 2025, month: 3, day: 7 };
 
+/// Special tokens of the templates that a base may lack.
+const PLAIN: [&str; 12] = [
+    "<s>",
+    "</s>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|begin_of_text|>",
+    "<|start_header_id|>",
+    "<|end_header_id|>",
+    "<|eot_id|>",
+    "<start_of_turn>",
+    "<end_of_turn>",
+    "<|user|>",
+    "<|assistant|>",
+];
+/// Those that swallow the white space behind them.
+const STRIPPING: [&str; 4] = ["<|sys|>", "<|usr|>", "<|ast|>", "<|fin|>"];
+
 /// The warehouse vocabulary with the special tokens of all templates, and `template`.
 fn with_template(template: &str) -> (CompiledTokenizer, tokenizers::Tokenizer, Option<String>) {
+    based(&models::warehouse_dir(), template, &TokenizerOptions { today: Some(DATE), ..TokenizerOptions::default() })
+}
+
+/// The vocabulary of a folder with the special tokens of all templates, and `template`.
+fn based(base: &Path, template: &str, options: &TokenizerOptions) -> (CompiledTokenizer, tokenizers::Tokenizer, Option<String>) {
     let dir = tempfile::tempdir().expect("folder");
-    let text = std::fs::read_to_string(models::warehouse_dir().join("tokenizer.json")).expect("tokenizer");
+    let text = std::fs::read_to_string(base.join("tokenizer.json")).expect("tokenizer");
     let mut tokenizer: Value = serde_json::from_str(&text).expect("json");
-    let plain = ["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"];
-    let stripping = ["<|sys|>", "<|usr|>", "<|ast|>", "<|fin|>"];
-    let tokens = tokenizer["added_tokens"].as_array_mut().expect("list");
-    for (i, content) in plain.into_iter().chain(stripping).enumerate() {
-        let rstrip = stripping.contains(&content);
-        let token = json!({"id": 1024 + i, "content": content, "single_word": false, "lstrip": false, "rstrip": rstrip, "normalized": false, "special": true});
-        tokens.push(token);
+    let known = tokenizers::Tokenizer::from_file(base.join("tokenizer.json")).expect("oracle");
+    let missing = PLAIN.into_iter().chain(STRIPPING).filter(|content| known.token_to_id(content).is_none());
+    for (id, content) in (known.get_vocab_size(true)..).zip(missing) {
+        let rstrip = STRIPPING.contains(&content);
+        let token =
+            json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": rstrip, "normalized": false, "special": true});
+        tokenizer["added_tokens"].as_array_mut().expect("list").push(token);
     }
     let config = json!({"bos_token": "<s>", "eos_token": {"content": "</s>"}, "chat_template": template});
     std::fs::write(dir.path().join("tokenizer.json"), tokenizer.to_string()).expect("written");
     std::fs::write(dir.path().join("tokenizer_config.json"), config.to_string()).expect("written");
     let oracle = tokenizers::Tokenizer::from_file(dir.path().join("tokenizer.json")).expect("oracle");
-    let options = TokenizerOptions { today: Some(DATE) };
-    let compiled = CompiledTokenizer::from_dir_with(dir.path(), &options).expect("compiles");
+    let compiled = CompiledTokenizer::from_dir_with(dir.path(), options).expect("compiles");
     let reason = match compiled.chat() {
         ChatSupport::Unfit { reason } => Some(reason.clone()),
         _ => None,
@@ -127,16 +67,30 @@ fn with_template(template: &str) -> (CompiledTokenizer, tokenizers::Tokenizer, O
 }
 
 fn render(template: &str, messages: &[(Role, String)], generate: bool) -> Result<String, minijinja::Error> {
+    render_with(template, messages, generate, true, &BTreeMap::new())
+}
+
+/// What the engine makes of a conversation.
+fn render_with(
+    template: &str,
+    messages: &[(Role, String)],
+    generate: bool,
+    dated: bool,
+    values: &BTreeMap<String, Value>,
+) -> Result<String, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().expect("syntax"));
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     environment.add_function("raise_exception", |text: String| -> Result<String, minijinja::Error> {
         Err(minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, text))
     });
-    environment.add_function("strftime_now", |_: String| "07 Mar 2025");
+    environment.add_filter("tojson", |value: minijinja::Value| value.to_string());
+    if dated {
+        environment.add_function("strftime_now", |_: String| "07 Mar 2025");
+    }
     let messages: Vec<_> = messages.iter().map(|(role, content)| context! { role => name(*role), content }).collect();
-    let values = context! { messages, add_generation_prompt => generate, bos_token => "<s>", eos_token => "</s>" };
-    environment.render_str(template, values)
+    let own = context! { messages, add_generation_prompt => generate, bos_token => "<s>", eos_token => "</s>", tools => () };
+    environment.render_str(template, context! { ..own, ..serde_json::from_value::<minijinja::Value>(json!(values)).expect("values") })
 }
 
 fn name(role: Role) -> &'static str {
@@ -177,9 +131,16 @@ fn conversation(random: &mut Random, contents: &[&str]) -> Vec<(Role, String)> {
     messages
 }
 
-/// Compares random conversations; `contents` must hold no special token of the vocabulary. Returns how many the template took.
-fn compare(template: &str, contents: &[&str]) -> usize {
-    let (compiled, oracle, reason) = with_template(template);
+/// True when the template writes every content of such a conversation.
+fn keeps_all(template: &str, messages: &[(Role, String)]) -> bool {
+    let mark = |i: usize| format!("[mark {i}]");
+    let marked: Vec<(Role, String)> = messages.iter().enumerate().map(|(i, (role, _))| (*role, mark(i))).collect();
+    render(template, &marked, true).is_ok_and(|text| (0..messages.len()).all(|i| text.contains(&mark(i))))
+}
+
+/// Compares random conversations on the vocabulary of `base`; `contents` must hold no special token of it. Returns how many the template took.
+fn compare(base: &Path, template: &str, contents: &[&str], options: &TokenizerOptions) -> usize {
+    let (compiled, oracle, reason) = based(base, template, options);
     assert_eq!(reason, None, "{template}");
     let tokenizer = compiled.open().expect("opens");
     let mut random = Random(17);
@@ -188,9 +149,9 @@ fn compare(template: &str, contents: &[&str]) -> usize {
         let messages = conversation(&mut random, contents);
         let generate = random.below(2) == 0;
         let found = chat(&tokenizer, &messages, generate);
-        match render(template, &messages, generate) {
+        match render_with(template, &messages, generate, options.today.is_some(), &options.template_values) {
             // A conversation of which the template drops a content, or strips only line ends, is refused instead.
-            Ok(text) if messages.iter().any(|(_, content)| !text.contains(content.trim())) || (template == REASONING && found.is_err()) => {
+            Ok(_) if !keeps_all(template, &messages) || (template == QWEN3 && found.is_err()) => {
                 assert!(matches!(found, Err(ChatError::Order { .. })), "{messages:?}");
             }
             Ok(text) => {
@@ -238,15 +199,93 @@ fn the_students_prompts_are_hugging_faces() {
     }
 }
 
+/// The corpus without special tokens and without what a template treats in a way of its own.
+fn contents() -> Vec<&'static str> {
+    let clean = |t: &&&str| !t.trim().is_empty() && !t.contains(['<', '\u{1c}', '\u{1f}']);
+    AWKWARD.iter().filter(clean).copied().collect()
+}
+
 #[test]
 fn templates_of_published_shapes_render_as_the_engine_does() {
-    let clean = |t: &&&str| !t.is_empty() && !t.trim().is_empty() && !t.contains("<|") && !t.contains(['\u{1c}', '\u{1f}']);
-    let contents: Vec<&str> = AWKWARD.iter().filter(clean).copied().collect();
+    let contents = contents();
     let warehouse = std::fs::read_to_string(models::warehouse_dir().join("chat_template.jinja")).expect("template");
-    for (template, least) in [(warehouse.as_str(), 400), (CHATML, 400), (LLAMA2, 100), (LLAMA3, 400), (ZEPHYR, 400), (PHI3, 400), (REASONING, 150)] {
-        let taken = compare(template, &contents);
-        assert!(taken >= least, "{taken} conversations taken by {template}");
+    let cases = [
+        (warehouse.as_str(), 400),
+        (CHATML, 400),
+        (LLAMA2, 100),
+        (LLAMA3, 400),
+        (LLAMA32, 400),
+        (ZEPHYR, 400),
+        (STRIPPING_SHAPE, 400),
+        (QWEN25, 400),
+        (QWEN3, 150),
+        (GEMMA2, 80),
+        (GEMMA3, 100),
+        (PHI3, 400),
+        (PHI3_FIRST, 150),
+        (STABLELM2, 400),
+    ];
+    for (template, least) in cases {
+        let dated = TokenizerOptions { today: Some(DATE), ..TokenizerOptions::default() };
+        for options in [dated, TokenizerOptions::default()] {
+            let taken = compare(&models::warehouse_dir(), template, &contents, &options);
+            assert!(taken >= least, "{taken} conversations taken by {template}");
+        }
     }
+}
+
+/// The white space around contents meets the marks of SentencePiece tokenizers, and special tokens that strip.
+#[test]
+fn templates_on_their_own_tokenizers_render_as_the_engine_does() {
+    let contents = contents();
+    let cases = [
+        ("llama2", LLAMA2, 100),
+        ("llama2", ZEPHYR, 400),
+        ("llama2", CHATML, 400),
+        ("metaspace-first", LLAMA2, 100),
+        ("metaspace-first", STABLELM2, 400),
+        ("phi3", PHI3, 400),
+        ("phi3", PHI3_FIRST, 150),
+        ("phi3", STRIPPING_SHAPE, 400),
+        ("gemma", GEMMA2, 80),
+        ("gemma-split", GEMMA3, 100),
+        ("unigram-bytes", STABLELM2, 400),
+        ("qwen2", QWEN25, 400),
+        ("qwen2", QWEN3, 150),
+        ("smollm", CHATML, 400),
+        ("stablelm2", STABLELM2, 400),
+        ("llama3", LLAMA32, 400),
+    ];
+    for (base, template, least) in cases {
+        let taken = compare(&models::named(base).dir, template, &contents, &TokenizerOptions::default());
+        assert!(taken >= least, "{base}: {taken} conversations taken by {template}");
+    }
+}
+
+/// Thinking is off where the compile says so, and as the template has it otherwise.
+#[test]
+fn values_reach_the_template() {
+    let off = BTreeMap::from([("enable_thinking".to_owned(), json!(false))]);
+    let options = TokenizerOptions { template_values: off, ..TokenizerOptions::default() };
+    let base = &models::named("qwen2").dir;
+    assert!(compare(base, QWEN3, &contents(), &options) >= 150);
+    let prompt = |options: &TokenizerOptions| {
+        let (compiled, ..) = based(base, QWEN3, options);
+        chat(&compiled.open().expect("opens"), &[(Role::User, "x".to_owned())], true).expect("prompt").len()
+    };
+    assert!(prompt(&options) > prompt(&TokenizerOptions::default()));
+}
+
+#[test]
+fn a_template_that_needs_the_date_says_how_to_give_it() {
+    let (.., reason) = based(&models::warehouse_dir(), DATED, &TokenizerOptions::default());
+    let reason = reason.expect("no chat");
+    assert!(reason.contains("strftime_now") && reason.contains("--date"), "{reason}");
+    let (compiled, oracle, reason) = with_template(DATED);
+    assert_eq!(reason, None);
+    let found = chat(&compiled.open().expect("opens"), &[(Role::User, "x".to_owned())], false);
+    let text = "Today is 2025-03-07.\n<|im_start|>user\nx<|im_end|>\n";
+    assert_eq!(found.as_deref(), Ok(oracle.encode(text, false).expect("encodes").get_ids()));
 }
 
 /// A template that changes the order in some conversations still serves the others; a note says so.
@@ -294,6 +333,7 @@ fn templates_that_are_no_table_say_why() {
         ("{% for m in messages | reverse %}{{ m['content'] }}{% endfor %}", ""),
         ("{{ strptime_now('%d') }}", "single user message"),
         ("{% for m in messages %}", "does not parse"),
+        ("{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}{{ messages[0]['content'] }}", "fuel"),
         ("{% for m in messages %}{{ m['content'] | replace('<', '[') }}{% endfor %}", "changed"),
         ("{% for m in messages %}{{ m | tojson }}{% endfor %}", ""),
     ];

@@ -38,6 +38,23 @@ fn random_strings_encode_as_the_oracle_does() {
     }
 }
 
+/// Inside of words, between spaces of all kinds, doubled, at the start and at the end.
+#[test]
+fn added_tokens_anywhere_encode_as_the_oracle_does() {
+    for model in models::all() {
+        let mut added: Vec<String> = model.oracle.get_added_tokens_decoder().into_values().map(|token| token.content).collect();
+        added.sort_unstable();
+        for (token, other) in added.iter().zip(added.iter().cycle().skip(1)) {
+            for around in ["", " ", "  ", "\n", " \t\u{a0}", "x", "\u{2581}", "\u{65e5}"] {
+                check(model, &format!("{token}{around}"));
+                check(model, &format!("{around}{token}"));
+                check(model, &format!("a{around}{token}{around}b{around}{token}{around}{token}{around}{other}"));
+                check(model, &format!("{other}{around}{token} {token}{around} c"));
+            }
+        }
+    }
+}
+
 #[test]
 fn every_token_encodes_as_the_oracle_does() {
     for model in models::all() {
@@ -53,7 +70,7 @@ fn a_long_text_encodes_as_the_oracle_does() {
     let held = std::fs::read_to_string(models::warehouse_dir().join("heldout.txt")).expect("text");
     let text = held.repeat(1_000_000 / held.len() + 1);
     for model in models::all() {
-        let expected = model.oracle.encode(text.as_str(), true).expect("oracle encodes");
+        let expected = model.oracle.encode_fast(text.as_str(), true).expect("oracle encodes");
         let found = encode(&model.compiled.open().expect("opens"), &text, TypedSpecials::Tokens, true);
         assert!(found == expected.get_ids(), "{}", model.name);
     }
@@ -71,6 +88,20 @@ fn a_million_bytes_of_one_word_are_quick() {
             let ids = encode(&tokenizer, text, TypedSpecials::Tokens, false);
             assert!(!ids.is_empty());
             assert!(start.elapsed().as_secs() < 20, "{}: {:?} took {:?}", model.name, &text[..6], start.elapsed());
+        }
+    }
+}
+
+#[test]
+fn text_that_is_not_utf8_is_refused_with_its_place() {
+    let bad: [(&[u8], usize); 5] = [(b"\xff", 0), (b"ab\xc3", 2), (b"\xe2\x96x", 0), (b"a \xed\xa0\x80", 2), (b"\xf0\x9f\x98\x80\x80", 4)];
+    for model in models::all() {
+        let tokenizer = model.compiled.open().expect("opens");
+        let options = EncodeOptions { typed_specials: TypedSpecials::Tokens, frame: true };
+        for (text, at) in bad {
+            let (mut words, mut bytes) = ([0; 256], [0; 256]);
+            let found = tokenizer.encode(text, options, &mut Scratch { words: &mut words, bytes: &mut bytes }, &mut [0; 64]);
+            assert_eq!(found, Err(EncodeError::NotUtf8 { at }), "{}: {text:?}", model.name);
         }
     }
 }

@@ -144,7 +144,7 @@ impl Block<'_, '_> {
 
     fn linear(&mut self, x: ValueId, role: Role) -> ValueId {
         let projection = self.decoder.projection(role);
-        let part = (projection.rows.len() < projection.stored).then(|| projection.rows.start as u32..projection.rows.end as u32);
+        let part = (projection.rows.len() < projection.stored).then_some(projection.rows.start as u32..projection.rows.end as u32);
         let mut tensors = vec![self.tensor(&format!("{}.weight", projection.name), part.clone())];
         if projection.bias {
             tensors.push(self.tensor(&format!("{}.bias", projection.name), part));

@@ -8,47 +8,7 @@ use minijinja::value::{Kwargs, Value};
 use minijinja::{Environment, Error, ErrorKind};
 use regex::Regex;
 
-/// A calendar date.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Date {
-    /// Year.
-    pub year: u16,
-    /// Month, 1 to 12.
-    pub month: u8,
-    /// Day of the month, 1 to 31.
-    pub day: u8,
-}
-
-const MONTHS: [&str; 12] = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
-
-impl Date {
-    /// Formats as C's `strftime` does; only `%Y %m %d %b %B %y %%` are known.
-    fn format(self, pattern: &str) -> Result<String, Error> {
-        let month = MONTHS.get(usize::from(self.month).wrapping_sub(1)).copied().unwrap_or("?");
-        let mut text = String::new();
-        let mut chars = pattern.chars();
-        while let Some(c) = chars.next() {
-            if c != '%' {
-                text.push(c);
-                continue;
-            }
-            match chars.next() {
-                Some('Y') => text += &self.year.to_string(),
-                Some('y') => text += &format!("{:02}", self.year % 100),
-                Some('m') => text += &format!("{:02}", self.month),
-                Some('d') => text += &format!("{:02}", self.day),
-                Some('b') => text += &month[..month.len().min(3)],
-                Some('B') => text += month,
-                Some('%') => text.push('%'),
-                other => {
-                    let message = format!("strftime_now: only dates are supported, found %{}", other.unwrap_or(' '));
-                    return Err(Error::new(ErrorKind::InvalidOperation, message));
-                }
-            }
-        }
-        Ok(text)
-    }
-}
+use crate::tokenizer::compile::TokenizerOptions;
 
 /// A message of a conversation: role and content.
 pub(super) type Turn<'c> = (&'static str, &'c str);
@@ -57,21 +17,27 @@ pub(super) type Turn<'c> = (&'static str, &'c str);
 pub(super) struct Template {
     environment: Environment<'static>,
     named_tokens: BTreeMap<String, String>,
+    values: BTreeMap<String, Value>,
 }
 
 const NAME: &str = "chat_template";
 
+/// Instructions of the engine for one conversation. Published templates take a few hundred a message; one that loops on and on must not
+/// stop a compile.
+const FUEL: u64 = 100_000;
+
 impl Template {
     /// Parses the template; the error is the engine's.
-    pub fn new(source: &str, named_tokens: &BTreeMap<String, String>, today: Option<Date>) -> Result<Template, String> {
+    pub fn new(source: &str, named_tokens: &BTreeMap<String, String>, options: &TokenizerOptions) -> Result<Template, String> {
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(|error| message(&error))?;
         environment.set_syntax(syntax);
+        environment.set_fuel(Some(FUEL));
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment
             .add_function("raise_exception", |message: String| -> Result<Value, Error> { Err(Error::new(ErrorKind::InvalidOperation, message)) });
-        if let Some(today) = today {
+        if let Some(today) = options.today {
             environment.add_function("strftime_now", move |pattern: String| today.format(&pattern));
         }
         environment.add_filter("tojson", to_json);
@@ -81,7 +47,12 @@ impl Template {
             format!("{{%{} {word} {}%}}", &found[1], &found[3])
         });
         environment.add_template_owned(NAME, plain.into_owned()).map_err(|error| format!("the template does not parse: {}", message(&error)))?;
-        Ok(Template { environment, named_tokens: named_tokens.clone() })
+        let value = |(name, json): (&String, &serde_json::Value)| {
+            let value = serde_json::from_value(json.clone()).map_err(|error| format!("template value {name}: {error}"))?;
+            Ok((name.clone(), value))
+        };
+        let values = options.template_values.iter().map(value).collect::<Result<_, String>>()?;
+        Ok(Template { environment, named_tokens: named_tokens.clone(), values })
     }
 
     /// Renders a conversation; the error is what the template raised.
@@ -95,6 +66,7 @@ impl Template {
             ("tools", Value::from(())),
             ("documents", Value::from(())),
         ]);
+        let context = context.chain(self.values.iter().map(|(name, value)| (name.as_str(), value.clone())));
         let template = self.environment.get_template(NAME).map_err(|error| message(&error))?;
         template.render(Value::from_pairs(context)).map_err(|error| message(&error))
     }

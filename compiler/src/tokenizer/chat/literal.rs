@@ -17,6 +17,10 @@ pub(super) enum Op {
 
 /// Cuts a literal at its special tokens. Added tokens that are not special stay text: the runtime finds them there as in any text.
 pub(super) fn ops(literal: &str, tokens: &[AddedToken]) -> Result<Vec<Op>, String> {
+    if let Some(token) = added::changed_in(tokens, literal) {
+        let why = "a special token that matches normalized text only, as marked by its flag `normalized`";
+        return Err(format!("the template writes {:?}, {why}", token.content));
+    }
     let mut ops = Vec::new();
     let mut text = String::new();
     let mut rest = literal;

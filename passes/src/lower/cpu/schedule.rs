@@ -32,11 +32,18 @@ pub struct Schedule {
 impl Schedule {
     /// The schedule for a target.
     pub fn new(target: &Target) -> Self {
-        let lanes = target.lanes();
-        let many = target.vector_registers >= 32;
+        let lanes = target.block_rows;
+        let registers = target.block_registers();
+        let many = registers >= 32;
         Self {
             lanes,
-            token_tile: if many { 12 } else { 4 },
+            token_tile: if many {
+                12
+            } else if registers >= 16 {
+                4
+            } else {
+                2
+            },
             hold_weights: many,
             attention_rows: if many { 12 } else { 6 },
             attention_positions: 64,

@@ -194,7 +194,7 @@ pub fn store_quads(b: &mut KernelBuilder, act: &ActParams, shape: &ActShape, exc
 }
 
 /// What the eight lanes of a group left from `first` on.
-fn over_group(b: &mut KernelBuilder, buf: BufId, first: ValueId, op: BinaryOp) -> ValueId {
+pub fn over_group(b: &mut KernelBuilder, buf: BufId, first: ValueId, op: BinaryOp) -> ValueId {
     let mut parts: Vec<ValueId> = (0..GROUP_LANES)
         .map(|i| {
             let at = b.add(first, i);

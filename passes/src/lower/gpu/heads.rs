@@ -5,9 +5,10 @@
 //! there a head takes `packed_rows`, dims rounded up to 32: a block lies in one head, and what it computes beyond `dims` is
 //! not stored. Query rows are f32 `[T, heads, dims]`.
 //!
-//! The key cache is `[kv_heads, positions / 32, dims / 2, 32]` pairs: attention gives each lane a position, and neighbouring
-//! lanes read neighbouring words. The value cache is `[kv_heads, positions, dims / 2]` pairs: there lanes have dims. A pair is
-//! one word of two f16, or two f32.
+//! The key cache is `[kv_heads, places / 32, dims / 2, 32]` pairs: attention gives each lane a position, and neighbouring
+//! lanes read neighbouring words. The value cache is `[kv_heads, places, dims / 2]` pairs: there lanes have dims. A pair is
+//! one word of two f16, or two f32. Position p lies in place p; in a ring, which has fewer places than the context has positions,
+//! in place p mod places. Places are whole runs of 32, so the 32 positions that a run holds lie beside each other there too.
 
 use slmc_ir::graph::{AttentionAttrs, DType};
 use slmc_ir::kernel::{BinaryOp, BufId, KernelBuilder, Scalar, Type, ValueId};
@@ -50,9 +51,10 @@ impl Heads {
     }
 
     /// Index in pairs of the first pair of a position in the key cache; those of the next pairs follow at steps of [`BLOCK`].
-    /// In range for `kv_head < kv_heads`, `position < positions`.
+    /// In range for `kv_head < kv_heads`, `position < ctx`.
     pub fn key_index(&self, b: &mut KernelBuilder, kv_head: ValueId, position: ValueId) -> ValueId {
         let block = b.div(position, BLOCK);
+        let block = if self.ring().is_some() { b.binary(BinaryOp::Rem, block, self.positions / BLOCK) } else { block };
         // A bit operation: a remainder stays tied to its quotient, behind which the range verifier does not see that both end.
         let place = b.binary(BinaryOp::And, position, BLOCK - 1);
         let first = b.mul(kv_head, self.positions / BLOCK);
@@ -69,8 +71,9 @@ impl Heads {
 
     /// Index in pairs of the first pair of a position in the value cache; the next pairs follow.
     pub fn value_index(&self, b: &mut KernelBuilder, kv_head: ValueId, position: ValueId) -> ValueId {
+        let place = self.place(b, position);
         let row = b.mul(kv_head, self.positions);
-        let row = b.add(row, position);
+        let row = b.add(row, place);
         b.mul(row, self.pairs())
     }
 

@@ -9,10 +9,13 @@ pub mod attention;
 pub mod bias;
 pub mod embed;
 pub mod epilogue;
+pub mod head_norm;
 pub mod heads;
 pub mod matmul;
 pub mod matvec;
+pub mod norm;
 pub mod product;
+pub mod qkv;
 pub mod quantize;
 pub mod reduce;
 pub mod schedule;
@@ -113,16 +116,12 @@ impl Emit for Gpu {
         (attention.spans(limits) > 1).then(|| Spans { parts: attention.parts(limits), combine: attention.combine(name, limits) })
     }
 
-    fn norms_rows(&self) -> bool {
-        false
-    }
-
     fn norm(&self, name: &str, norm: &Norm, limits: &Limits) -> Launch {
-        unreachable!("invariant: `{name}` {norm:?} {limits:?} was refused")
+        norm::launch(name, norm, &self.sched, limits)
     }
 
     fn head_norm(&self, name: &str, norm: &HeadNorm, limits: &Limits) -> Launch {
-        unreachable!("invariant: `{name}` {norm:?} {limits:?} was refused")
+        head_norm::launch(name, norm, &self.sched, limits)
     }
 
     fn quantize(&self, name: &str, from: ActShape, to: ActShape, phase: Phase, limits: &Limits) -> Launch {

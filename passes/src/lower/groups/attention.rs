@@ -15,10 +15,6 @@ impl Lowering<'_> {
             self.fault(node, "a group of kind attention that does not begin with one");
             return;
         };
-        if (attrs.window.is_some() || attrs.softcap.is_some()) && !self.emit.norms_rows() {
-            self.fault(node, "attention with a window or a soft cap");
-            return;
-        }
         let inputs = self.node(node).inputs.clone();
         let result = self.node(node).output;
         let of = |i: usize| run.values.get(&inputs[i]).cloned();

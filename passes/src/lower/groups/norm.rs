@@ -10,10 +10,6 @@ use crate::lower::emit::{Norm, NormBy};
 impl Lowering<'_> {
     pub(super) fn norm(&mut self, group: &Group, run: &mut Run) {
         let first = group.nodes[0];
-        if !self.emit.norms_rows() {
-            self.fault(first, "a norm of whole rows");
-            return;
-        }
         let Some(&last) = group.nodes.iter().rfind(|&&n| matches!(self.node(n).op, Op::RmsNorm(_) | Op::LayerNorm { .. })) else {
             self.fault(first, "a group of kind norm without one");
             return;

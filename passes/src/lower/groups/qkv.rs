@@ -40,10 +40,6 @@ struct Projection {
 impl Lowering<'_> {
     pub(super) fn qkv(&mut self, group: &Group, run: &mut Run) {
         let Some(layer) = self.qkv_layer(group) else { return };
-        if layer.norm.is_some() && !self.emit.norms_rows() {
-            self.fault(group.nodes[0], "norms per head");
-            return;
-        }
         let Some((act, shape)) = self.act_of(group.nodes[0], run) else { return };
         let heads = self.emit.heads(&layer.attrs, layer.cache, &self.limits);
         let rows = self.rows(run.phase);

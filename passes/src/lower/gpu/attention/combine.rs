@@ -18,7 +18,7 @@ use crate::lower::activation::GROUP;
 use crate::lower::heads::Heads;
 use crate::lower::launch::{Launch, Limits};
 
-/// Contexts up to here have one span.
+/// Contexts, or windows, up to here have one span.
 const LONG: u32 = 1024;
 /// Positions of a span, about.
 const SPAN: u32 = 512;
@@ -46,10 +46,10 @@ impl Part {
 impl Attention<'_> {
     /// Spans of positions that are dealt to workgroups of their own, at most.
     pub fn spans(&self, limits: &Limits) -> u32 {
-        if limits.tokens(self.phase) > 1 || self.heads.ctx <= LONG || !self.by_quads() {
+        if limits.tokens(self.phase) > 1 || self.visited(1) <= LONG || !self.by_quads() {
             return 1;
         }
-        self.heads.ctx.div_ceil(self.span_positions(&self.tile(limits)))
+        self.visited(1).div_ceil(self.span_positions(&self.tile(limits)))
     }
 
     /// Positions of a span: whole blocks.
@@ -96,6 +96,7 @@ impl Attention<'_> {
         let span = self.span_positions(&self.tile(limits));
         let end = b.add(end, span - 1);
         let spans = b.div(end, span);
+        let spans = b.min(spans, self.spans(limits));
 
         let x = b.builtin(Builtin::Grid(0));
         let lane = b.builtin(Builtin::Lane);

@@ -8,7 +8,8 @@
 //! workgroup memory after the last block, where lanes take the results up as quads of an activation.
 //!
 //! Rows are held as vectors, as many lanes as [`Tile::width`]; what is missing to a multiple of it repeats the last row and
-//! is not stored. Rows of tokens past T repeat the last token's. Windows and soft caps are not known here.
+//! is not stored. Rows of tokens past T repeat the last token's. With a window, blocks begin with the first position that any
+//! row of the tile sees, rounded down to a run of 32, so that what no row sees is not read.
 //!
 //! In decode over a long cache the positions are dealt to several workgroups as *spans*; what they find is combined by a
 //! second kernel, [`Attention::combine`].
@@ -23,11 +24,12 @@ mod pass;
 mod store;
 mod tile;
 
-use slmc_ir::kernel::{Access, BinaryOp, Builtin, KernelBuilder, Type};
+use slmc_ir::kernel::{Access, BinaryOp, Builtin, KernelBuilder, Type, ValueId};
 use slmc_ir::plan::Extent;
 use slmc_ir::target::Gpu;
 
 use super::activation::{ALIGN, ActParams, F32, params, scalar_params};
+use super::heads::BLOCK;
 use super::reduce::{Reducer, Way};
 use crate::lower::activation::ActShape;
 use crate::lower::emit;
@@ -44,6 +46,8 @@ pub struct Attention<'a> {
     pub heads: Heads,
     /// Factor on `q · k`.
     pub scale: f32,
+    /// A score s becomes `cap · tanh(s / cap)` before it is masked.
+    pub softcap: Option<f32>,
     /// Where results go: no split norm; quantized only if a group of 32 features lies in one head.
     pub out: ActShape,
     /// Which list it is for.
@@ -67,8 +71,23 @@ enum Output {
 impl<'a> Attention<'a> {
     /// Attention on a device.
     pub fn new(what: &emit::Attention, gpu: &'a Gpu) -> Self {
-        let emit::Attention { heads, scale, out, phase, q_rows, .. } = *what;
-        Self { heads, scale, out, phase, gpu, q_rows }
+        let emit::Attention { heads, scale, softcap, out, phase, q_rows } = *what;
+        Self { heads, scale, softcap, out, phase, gpu, q_rows }
+    }
+
+    /// Positions that a tile of so many tokens visits, at most.
+    fn visited(&self, tokens: u32) -> u32 {
+        self.heads.window.map_or(self.heads.ctx, |window| (window + tokens - 1 + BLOCK - 1).min(self.heads.ctx))
+    }
+
+    /// The first position that a tile visits whose first token is at `position`: a multiple of 32.
+    fn first_visited(&self, b: &mut KernelBuilder, position: ValueId) -> ValueId {
+        let Some(window) = self.heads.window else { return b.constant(Type::INDEX, 0u32) };
+        let limit = b.add(position, 1u32);
+        let limit = b.max(limit, window);
+        let first = b.sub(limit, window);
+        let run = b.div(first, BLOCK);
+        b.mul(run, BLOCK)
     }
 
     /// Makes the kernel: parameters q, key cache, value cache, then the activations written, or with several spans the
@@ -144,13 +163,16 @@ impl<'a> Attention<'a> {
         };
         body.load_queries(b, q, t_all);
         let span = b.builtin(Builtin::Grid(2));
+        let first = b.add(p, t_begin);
+        let first = self.first_visited(b, first);
         let (begin, end) = match &to {
             Output::Part(_) => {
-                let begin = b.mul(span, self.span_positions(&tile));
+                let before = b.mul(span, self.span_positions(&tile));
+                let begin = b.add(first, before);
                 let span_end = b.add(begin, self.span_positions(&tile));
                 (begin, b.min(end, span_end))
             }
-            Output::Quads(_) | Output::Features(_) => (b.constant(Type::INDEX, 0u32), end),
+            Output::Quads(_) | Output::Features(_) => (first, end),
         };
         b.for_(begin, end, tile.segments * lanes, |b, base| {
             let count = b.sub(end, base);

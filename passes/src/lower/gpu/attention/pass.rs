@@ -5,6 +5,7 @@ use slmc_ir::kernel::{BufId, CmpOp, KernelBuilder, ReduceOp, UnaryOp, ValueId, V
 use super::super::activation::F32;
 use super::super::reduce::{Reducer, vector_of};
 use super::{Attention, Tile};
+use crate::lower::softcap::capped;
 
 /// Lower than every score, and finite so that differences of scores are.
 pub(super) const LOWEST: f32 = -1e30;
@@ -117,8 +118,14 @@ impl Body<'_> {
                     for (g, s) in self.products(b, position).into_iter().enumerate() {
                         let limit = self.limits[g];
                         let position = b.repeat(position, b.ty(limit).lanes);
+                        let s = capped(b, s, self.at.softcap);
                         let seen = b.cmp(CmpOp::Lt, position, limit);
-                        let s = b.select(seen, s, LOWEST);
+                        let mut s = b.select(seen, s, LOWEST);
+                        if let Some(window) = self.at.heads.window {
+                            let reach = b.add(position, window);
+                            let seen = b.cmp(CmpOp::Ge, reach, limit);
+                            s = b.select(seen, s, LOWEST);
+                        }
                         b.set(scores[g], s);
                     }
                 });

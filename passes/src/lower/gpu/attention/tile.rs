@@ -71,7 +71,10 @@ impl Attention<'_> {
             let tokens = (1..=most).max_by_key(|&t| (filled(t), heads * t <= ROWS, t)).unwrap_or(1);
             Tile { heads, tokens, segments: 1 }
         };
-        let mut tile = Tile { segments: (ROWS / (wanted.heads * wanted.tokens)).clamp(1, SEGMENTS).min(h.ctx.div_ceil(self.gpu.lanes)), ..wanted };
+        let mut tile = Tile {
+            segments: (ROWS / (wanted.heads * wanted.tokens)).clamp(1, SEGMENTS).min(self.visited(wanted.tokens).div_ceil(self.gpu.lanes)),
+            ..wanted
+        };
         while self.shared_bytes(&tile) > self.gpu.shared_bytes {
             if tile.segments > 1 {
                 tile.segments -= 1;
