@@ -149,7 +149,8 @@ fn models() -> Vec<(Llama, Bounds)> {
         (Llama { tied: false, vocab: 41, head_dim: 24, ..Llama::tiny() }, Bounds { chunk: 7, ctx: 61 }),
         (Llama { linear: DType::F16, table: DType::F16, kv: DType::F16, ..Llama::tiny() }, Bounds { chunk: 16, ctx: 64 }),
     ];
-    let formats = [(DType::Q4 { group: 32 }, DType::Q6), (DType::Q6, DType::Q6), (DType::Q8, DType::Q8), (DType::Q4 { group: 64 }, DType::Q4 { group: 64 })];
+    let formats =
+        [(DType::Q4 { group: 32 }, DType::Q6), (DType::Q6, DType::Q6), (DType::Q8, DType::Q8), (DType::Q4 { group: 64 }, DType::Q4 { group: 64 })];
     models.extend(formats.map(|(linear, table)| (wide(linear, table, DType::F16), bounds)));
     models
 }

@@ -131,11 +131,8 @@ pub(super) fn reduce(f: &mut Func<'_>, op: ReduceOp, v: Value, from: Type) -> Re
 /// product of the instruction set in it: halves are multiplied in 16 bits, and neighbours added in 32.
 pub(super) fn dot4(f: &mut Func<'_>, acc: Value, a: Value, b: Value, unsigned: bool, to: Type) -> Value {
     let acc = if to.is_vector() { acc } else { f.padded(acc, form(Type::vector(to.scalar, 4))) };
-    let (low_a, high_a) = if unsigned {
-        (f.b.ins().uwiden_low(a), f.b.ins().uwiden_high(a))
-    } else {
-        (f.b.ins().swiden_low(a), f.b.ins().swiden_high(a))
-    };
+    let (low_a, high_a) =
+        if unsigned { (f.b.ins().uwiden_low(a), f.b.ins().uwiden_high(a)) } else { (f.b.ins().swiden_low(a), f.b.ins().swiden_high(a)) };
     let (low_b, high_b) = (f.b.ins().swiden_low(b), f.b.ins().swiden_high(b));
     // The signed operand first on x86-64, the unsigned one on aarch64.
     let product = |f: &mut Func<'_>, a: Value, b: Value| if f.x86 { f.b.ins().imul(b, a) } else { f.b.ins().imul(a, b) };

@@ -30,7 +30,9 @@ pub fn moves() -> Vec<Case> {
         let ty = Type::vector(scalar, from);
         cases.push(apply(&format!("repeat_{ty}_{to}"), &[(ty, Gen::Small)], |b, v| b.repeat(v[0], to)));
     }
-    for (scalar, lanes) in [(Scalar::F32, 4), (Scalar::F32, 16), (Scalar::I8, 4), (Scalar::I8, 16), (Scalar::I8, 64), (Scalar::F16, 8), (Scalar::I32, 4)] {
+    for (scalar, lanes) in
+        [(Scalar::F32, 4), (Scalar::F32, 16), (Scalar::I8, 4), (Scalar::I8, 16), (Scalar::I8, 64), (Scalar::F16, 8), (Scalar::I32, 4)]
+    {
         let ty = Type::vector(scalar, lanes);
         for lane in [0, lanes / 2, lanes - 1] {
             cases.push(apply(&format!("extract_{ty}_{lane}"), &[(ty, Gen::Small)], |b, v| b.extract(v[0], lane)));

@@ -75,7 +75,9 @@ fn cranelift_selects_the_dot_products_of_the_instruction_set() {
     let pairs = known::find("x86_64-avx2").expect("a known target");
     let arm = Target { triple: "aarch64-unknown-linux-gnu", features: vec!["dotprod"], dot: DotKind::I8I8, ..pairs.clone() };
     let backend = slmc_backends::lookup("cranelift").expect("the feature cranelift");
-    for (target, a, expected) in [(&vnni, Scalar::U8, &["vpdpbusd"][..]), (&arm, Scalar::I8, &["sdot"]), (&pairs, Scalar::U8, &["vpmaddubsw", "vpmaddwd"])] {
+    for (target, a, expected) in
+        [(&vnni, Scalar::U8, &["vpdpbusd"][..]), (&arm, Scalar::I8, &["sdot"]), (&pairs, Scalar::U8, &["vpmaddubsw", "vpmaddwd"])]
+    {
         let text = case::listing(backend, &backend.fit(target), &lanes::dot_of(a, target.dot == DotKind::Pairs));
         for name in expected {
             assert_eq!(text.matches(name).count(), 1, "{name}, {}:\n{text}", target.triple);

@@ -81,7 +81,16 @@ fn cranelift_refuses_what_its_target_does_not_have() {
         panic!("emitted");
     };
     let text: String = found.iter().map(|u| format!("{u}\n")).collect();
-    let parts = ["feature `f16c`", "vectors of 256 bits", "value of type f32x16", "private arrays", "conversion of f16x4", "tanh", "dot4 of u8", "Div of i32x4"];
+    let parts = [
+        "feature `f16c`",
+        "vectors of 256 bits",
+        "value of type f32x16",
+        "private arrays",
+        "conversion of f16x4",
+        "tanh",
+        "dot4 of u8",
+        "Div of i32x4",
+    ];
     for part in parts {
         assert!(text.contains(part), "{part} is missing in:\n{text}");
     }

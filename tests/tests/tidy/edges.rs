@@ -23,12 +23,7 @@ const ROWS: [Row; 7] = [
         name: "slmc-backends",
         ours: &["slmc-ir"],
         outside: Some(&["half", "object", "thiserror"]),
-        optional: &[
-            ("inkwell", "llvm"),
-            ("cranelift-codegen", "cranelift"),
-            ("cranelift-frontend", "cranelift"),
-            ("naga", "naga"),
-        ],
+        optional: &[("inkwell", "llvm"), ("cranelift-codegen", "cranelift"), ("cranelift-frontend", "cranelift"), ("naga", "naga")],
     },
     Row { folder: "runtime-stub", name: "slmc-runtime-stub", ours: &[], outside: Some(&["sha2"]), optional: &[] },
     Row { folder: "compiler", name: "slmc", ours: &["slmc-ir", "slmc-passes", "slmc-backends", "slmc-runtime-stub"], outside: None, optional: &[] },
