@@ -1,8 +1,8 @@
 //! Targets as a user writes them: a known name or `host`, then overrides; and what this machine can run.
 //!
 //! `x86_64-avx2,cores=4,l2=1M,memory=2G,+avx512vnni,-f16c`, `vulkan-generic,lanes=256,shared=32K,+subgroups`. The overrides change
-//! data only; what follows from the features (the integer dot product) is derived again, unless `dot=` behind them names it, as
-//! one does to see what legalization makes for another device.
+//! data only; what follows from the features (the integer dot product, conversions of 16-bit floats) is derived again, unless `dot=`
+//! behind them names it, as one does to see what legalization makes for another device.
 
 use std::num::NonZero;
 use std::thread;
@@ -84,13 +84,13 @@ fn apply(target: &mut Target, part: &str) -> Result<(), String> {
         if !target.features.contains(&name) {
             target.features.push(name);
         }
-        target.dot = dot_of(target);
+        (target.dot, target.half_convert) = (dot_of(target), half_convert_of(target));
         return Ok(());
     }
     if let Some(name) = part.strip_prefix('-') {
         let name = known_feature(name)?;
         target.features.retain(|feature| *feature != name);
-        target.dot = dot_of(target);
+        (target.dot, target.half_convert) = (dot_of(target), half_convert_of(target));
         return Ok(());
     }
     let Some((key, value)) = part.split_once('=') else {
@@ -153,6 +153,10 @@ fn known_feature(name: &str) -> Result<&'static str, String> {
 fn dot_named(name: &str) -> Option<DotKind> {
     let kinds = [("u8i8", DotKind::U8I8), ("pairs", DotKind::Pairs), ("i8i8", DotKind::I8I8), ("none", DotKind::None)];
     kinds.into_iter().find(|(known, _)| *known == name).map(|(_, kind)| kind)
+}
+
+fn half_convert_of(target: &Target) -> bool {
+    !target.triple.starts_with("x86_64") || target.features.contains(&"f16c")
 }
 
 fn dot_of(target: &Target) -> DotKind {

@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use slmc_tests::emulated::{Emulator, is_arm64_elf};
 use slmc_tests::expected::{Expected, fixture, largest_difference, mean_kl};
-use slmc_tests::native::{build, logits, targets, tokens};
+use slmc_tests::native::{Built, backends, build, logits, targets, tokens};
 
-/// Tokens of a step.
+/// Tokens of a step of a fixture, and of the student.
 const CHUNK: u32 = 64;
+const STEP: u32 = 256;
 
 /// Targets with the processor they are run on.
 const PAIRS: [(&str, &str); 5] = [
@@ -23,6 +24,18 @@ const PAIRS: [(&str, &str); 5] = [
     ("raspberry-pi5", "cortex-a76"),
     ("android-arm64-dotprod", "cortex-a76"),
 ];
+
+/// Those of them that a code generator makes different code for.
+fn pairs(backend: &str) -> &'static [(&'static str, &'static str)] {
+    if backend == "cranelift" { &PAIRS[..2] } else { &PAIRS[..3] }
+}
+
+fn build_by(backend: &str, model: &Path, target: &str, quant: &str, chunk: u32) -> Built {
+    build(model, target, quant, |o| {
+        o.backend = Some(backend.to_owned());
+        o.chunk = chunk;
+    })
+}
 
 /// Every family.
 const FIXTURES: [&str; 11] =
@@ -39,8 +52,9 @@ fn f32_bundles_give_the_reference_numbers_in_every_chunking() {
         let expected = Expected::read(name);
         // The processors differ in how they multiply bytes; numbers are multiplied alike.
         let pairs = if name == "llama-untied" { &PAIRS[..] } else { &PAIRS[..1] };
-        for (target, cpu) in pairs {
-            let built = build(&fixture(name), target, "f32", |o| o.chunk = CHUNK);
+        for (backend, (target, cpu)) in backends().into_iter().flat_map(|b| pairs.iter().map(move |p| (b, p))) {
+            let built = build_by(backend, &fixture(name), target, "f32", CHUNK);
+            let target = format!("{target} by {backend}");
             assert!(is_arm64_elf(&built.path().join("model.so")));
             let mut emulated = emulator.open(&built.path(), cpu, 2).unwrap_or_else(|e| panic!("{name} {target}: {e}"));
             let mut whole: Option<Vec<Vec<f32>>> = None;
@@ -65,8 +79,9 @@ fn quantized_bundles_give_the_distributions_of_this_machines() {
         let ids = Expected::read(name).input_ids;
         for quant in if name == "llama-untied" { &["q4g32", "q8g32", "f16"][..] } else { &["q4g32"] } {
             let expected = logits(&mut build(&fixture(name), own, quant, |o| o.chunk = CHUNK).open(1), &ids, 0);
-            for (target, cpu) in &PAIRS[..3] {
-                let built = build(&fixture(name), target, quant, |o| o.chunk = CHUNK);
+            for (backend, (target, cpu)) in backends().into_iter().flat_map(|b| pairs(b).iter().map(move |p| (b, p))) {
+                let built = build_by(backend, &fixture(name), target, quant, CHUNK);
+                let target = format!("{target} by {backend}");
                 let mut emulated = emulator.open(&built.path(), cpu, 1).unwrap_or_else(|e| panic!("{name} {target}: {e}"));
                 for chunk in [CHUNK, 1] {
                     let kl = mean_kl(&expected, &emulated.evaluate(&ids, chunk, 0).0);
@@ -108,9 +123,11 @@ fn the_student_answers_as_on_this_machine() {
                 answer
             })
             .collect();
-        // An answer takes the emulator a second: one processor gets all questions, the others every fifth.
-        for ((target, cpu), every) in PAIRS[..3].iter().zip([5, 1, 5]) {
-            let built = build(&student(), target, quant, |_| {});
+        // An answer takes the emulator a second: one build gets all questions, the others every fifth.
+        for (backend, (target, cpu)) in backends().into_iter().flat_map(|b| pairs(b).iter().map(move |p| (b, p))) {
+            let every = if (backend, *cpu) == ("llvm", "cortex-a76") { 1 } else { 5 };
+            let built = build_by(backend, &student(), target, quant, STEP);
+            let target = format!("{target} by {backend}");
             let mut emulated = emulator.open(&built.path(), cpu, 1).unwrap_or_else(|e| panic!("{target}: {e}"));
             assert_eq!(emulated.tokenize(text), ids, "{target}");
             let kl = mean_kl(&expected, &emulated.evaluate(window, 0, 0).0);
