@@ -1,13 +1,21 @@
 //! Code generators: kernel IR in, object files and shaders out.
 //!
-//! A back end is three methods ([`Backend`]); what a device can do is data in [`Target`]. The result depends on nothing but
+//! A back end is a few methods ([`Backend`]); what a device can do is data in [`Target`]. The result depends on nothing but
 //! the module, the target and the options: the same input gives the same bytes, whatever the number of threads.
 //! See README.md for the contract of the emitted code and for adding a back end.
 
+#[cfg(any(feature = "cranelift", feature = "llvm"))]
+mod cpu;
+#[cfg(feature = "cranelift")]
+mod cranelift;
 #[cfg(feature = "llvm")]
 mod llvm;
 #[cfg(feature = "naga")]
 mod naga;
+#[cfg(any(feature = "cranelift", feature = "naga"))]
+mod object;
+#[cfg(any(feature = "cranelift", feature = "llvm", feature = "naga"))]
+mod symbols;
 
 use slmc_ir::diag::Verified;
 use slmc_ir::kernel::KernelModule;
@@ -17,6 +25,11 @@ use slmc_ir::target::Target;
 pub trait Backend: Sync {
     /// The name on the command line.
     fn name(&self) -> &'static str;
+    /// `target` as this back end can use it: lowering and legalization get this one, so that they never ask for what the back
+    /// end lacks, and a bundle asks of a device only what its code uses. By default the target itself.
+    fn fit(&self, target: &Target) -> Target {
+        target.clone()
+    }
     /// Everything in `module` that this back end cannot say for `target`, and in `target` that it does not know; empty if
     /// [`emit`](Backend::emit) will work. Cheap.
     fn unsupported(&self, module: &KernelModule, target: &Target) -> Vec<Unsupported>;
@@ -161,16 +174,19 @@ pub enum LookupError {
 }
 
 /// Every back end slmc has, with how a build gets it.
-const NAMES: [(&str, &str); 2] = [
+const NAMES: [(&str, &str); 3] = [
+    ("cranelift", "build with the default feature `cranelift`"),
     ("llvm", "install the LLVM 19 development package (llvm-19-dev) and build with `--features llvm`"),
     ("naga", "build with the default feature `naga`"),
 ];
 
-/// The back ends of this build.
+/// The back ends of this build; of those for one kind of device, the one with the fastest code first.
 pub fn all() -> Vec<&'static dyn Backend> {
     vec![
         #[cfg(feature = "llvm")]
         &llvm::Llvm,
+        #[cfg(feature = "cranelift")]
+        &cranelift::Cranelift,
         #[cfg(feature = "naga")]
         &naga::Naga,
     ]

@@ -1,8 +1,8 @@
 //! Targets as a user writes them: a known name or `host`, then overrides; and what this machine can run.
 //!
 //! `x86_64-avx2,cores=4,l2=1M,memory=2G,+avx512vnni,-f16c`, `vulkan-generic,lanes=256,shared=32K,+subgroups`. The overrides change
-//! data only; what follows from the features (the integer dot product) is derived again, unless `dot=` behind them names it, as
-//! one does to see what legalization makes for another device.
+//! data only; what follows from the features (the integer dot product, conversions of 16-bit floats) is derived again, unless `dot=`
+//! behind them names it, as one does to see what legalization makes for another device.
 
 use std::num::NonZero;
 use std::thread;
@@ -84,18 +84,18 @@ fn apply(target: &mut Target, part: &str) -> Result<(), String> {
         if !target.features.contains(&name) {
             target.features.push(name);
         }
-        target.dot = dot_of(target);
+        (target.dot, target.half_convert) = (dot_of(target), half_convert_of(target));
         return Ok(());
     }
     if let Some(name) = part.strip_prefix('-') {
         let name = known_feature(name)?;
         target.features.retain(|feature| *feature != name);
-        target.dot = dot_of(target);
+        (target.dot, target.half_convert) = (dot_of(target), half_convert_of(target));
         return Ok(());
     }
     let Some((key, value)) = part.split_once('=') else {
         return Err(
-            "expected cores=N, l2=BYTES, memory=BYTES, dot=KIND, +feature or -feature; on GPUs lanes=N, shared=BYTES, buffers=N, binding=BYTES"
+            "expected cores=N, l2=BYTES, memory=BYTES, rows=N, dot=KIND, +feature or -feature; on GPUs lanes=N, shared=BYTES, buffers=N, binding=BYTES"
                 .to_owned(),
         );
     };
@@ -107,9 +107,14 @@ fn apply(target: &mut Target, part: &str) -> Result<(), String> {
     match key {
         "cores" => target.cores = value.parse().ok().filter(|n| (1..=256).contains(n)).ok_or("expected a number in 1..=256")?,
         "l2" => target.l2_bytes = bytes(value).and_then(|n| u32::try_from(n).ok()).ok_or("expected bytes such as 512K or 1M")?,
+        "rows" => {
+            let lanes = u32::from(target.vector_bits / 32);
+            let fits = |n: &u16| (lanes..=32).contains(&u32::from(*n)) && n.is_power_of_two();
+            target.block_rows = value.parse().ok().filter(fits).ok_or_else(|| format!("expected a power of two in {lanes}..=32"))?;
+        }
         "memory" => target.memory_budget = bytes(value).ok_or("expected bytes such as 512M or 2G")?,
         "dot" => target.dot = dot_named(value).ok_or("expected one of u8i8, pairs, i8i8, none")?,
-        _ => return Err("expected one of cores, l2, memory, dot".to_owned()),
+        _ => return Err("expected one of cores, l2, memory, rows, dot".to_owned()),
     }
     Ok(())
 }
@@ -153,6 +158,10 @@ fn known_feature(name: &str) -> Result<&'static str, String> {
 fn dot_named(name: &str) -> Option<DotKind> {
     let kinds = [("u8i8", DotKind::U8I8), ("pairs", DotKind::Pairs), ("i8i8", DotKind::I8I8), ("none", DotKind::None)];
     kinds.into_iter().find(|(known, _)| *known == name).map(|(_, kind)| kind)
+}
+
+fn half_convert_of(target: &Target) -> bool {
+    !target.triple.starts_with("x86_64") || target.features.contains(&"f16c")
 }
 
 fn dot_of(target: &Target) -> DotKind {

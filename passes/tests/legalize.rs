@@ -25,12 +25,16 @@ fn run(kernel: &Kernel, inputs: &[Vec<u8>], out: usize) -> Vec<u8> {
 }
 
 fn legal(kernel: Kernel, dot: DotKind) -> Kernel {
+    legal_for(kernel, &target(dot))
+}
+
+fn legal_for(kernel: Kernel, target: &Target) -> Kernel {
     let mut module = KernelModule::default();
     let id = module.kernels.push(kernel);
-    legalize(&mut module, &target(dot));
+    legalize(&mut module, target);
     verify_module(&module).expect("legal and valid");
     let again = module.clone();
-    legalize(&mut module, &target(dot));
+    legalize(&mut module, target);
     assert_eq!(module, again, "legalizing twice changes nothing");
     module.kernels[id].clone()
 }
@@ -140,4 +144,67 @@ fn chains_of_small_operands_widen_once() {
     let widening = kernel.values.iter().filter(|(_, v)| matches!(v.def, Def::Expr(Expr::Dot2(..))) && v.ty.scalar == Scalar::I32).count();
     // Twice, not four times: the value after two links is stored too.
     assert_eq!(widening, 2);
+}
+
+/// Converts numbers given as bytes, four at a time, as the kernel says and as it is legalized for a target without instructions for it.
+fn converted(from: Scalar, to: Scalar, inputs: Vec<u8>) -> [Vec<u8>; 2] {
+    let count = inputs.len() as u32 / from.bytes();
+    let mut b = builder();
+    let input = b.param("x", Type::scalar(from), count, Access::Read, 64);
+    let output = b.param("y", Type::scalar(to), count, Access::Write, 64);
+    b.for_(0u32, count, 4, |b, i| {
+        let x = b.load(Type::vector(from, 4), input, i);
+        let y = b.convert(x, to);
+        b.store(output, i, y);
+    });
+    let kernel = b.finish();
+    let without = legal_for(kernel.clone(), &Target { half_convert: false, ..target(DotKind::Pairs) });
+    let half = |s: Scalar| matches!(s, Scalar::F16 | Scalar::Bf16);
+    for (_, value) in without.values.iter() {
+        if let Def::Expr(Expr::Convert(a)) = &value.def {
+            let of = without.operand_type(*a).expect("a value");
+            assert!(!half(of.scalar) && !half(value.ty.scalar), "{of} to {}", value.ty);
+        }
+    }
+    [kernel, without].map(|kernel| run(&kernel, &[inputs.clone()], (count * to.bytes()) as usize))
+}
+
+/// Whether the bits of a float of some type are a NaN's.
+fn is_nan(scalar: Scalar, bits: u32) -> bool {
+    match scalar {
+        Scalar::F16 => bits & 0x7fff > 0x7c00,
+        Scalar::Bf16 => bits & 0x7fff > 0x7f80,
+        Scalar::F32 => f32::from_bits(bits).is_nan(),
+        _ => false,
+    }
+}
+
+#[test]
+fn sixteen_bit_floats_convert_to_the_bit() {
+    let halves: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
+    // Every upper half with lower halves at, below and above what rounds; this includes subnormal numbers, infinities and NaNs.
+    let lower = [0u32, 1, 0x0fff, 0x1000, 0x1001, 0x7fff, 0x8000, 0x8001];
+    let singles: Vec<u8> = (0..=u32::from(u16::MAX)).flat_map(|n| lower.map(|l| n << 16 | l)).flat_map(u32::to_le_bytes).collect();
+    let bytes: Vec<u8> = (0..=255).collect();
+    let cases = [
+        (Scalar::F16, Scalar::F32, &halves),
+        (Scalar::Bf16, Scalar::F32, &halves),
+        (Scalar::F16, Scalar::Bf16, &halves),
+        (Scalar::Bf16, Scalar::F16, &halves),
+        (Scalar::F32, Scalar::F16, &singles),
+        (Scalar::F32, Scalar::Bf16, &singles),
+        (Scalar::I8, Scalar::F16, &bytes),
+        (Scalar::U8, Scalar::Bf16, &bytes),
+        (Scalar::I16, Scalar::Bf16, &halves),
+        (Scalar::F16, Scalar::I32, &(0..0x7800u16).flat_map(u16::to_le_bytes).collect()),
+    ];
+    for (from, to, inputs) in cases {
+        let [expected, found] = converted(from, to, inputs.clone());
+        let size = to.bytes() as usize;
+        let bits = |bytes: &[u8]| bytes.iter().rev().fold(0u32, |n, byte| n << 8 | u32::from(*byte));
+        for (i, (e, f)) in expected.chunks_exact(size).zip(found.chunks_exact(size)).enumerate() {
+            let (e, f) = (bits(e), bits(f));
+            assert!(e == f || is_nan(to, e) && is_nan(to, f), "{from} to {to}, number {i}: {f:#x}, expected {e:#x}");
+        }
+    }
 }

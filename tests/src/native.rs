@@ -30,6 +30,11 @@ pub fn targets() -> Vec<&'static str> {
     names
 }
 
+/// The code generators for CPUs of this build; the first is the one that a compile takes.
+pub fn backends() -> Vec<&'static str> {
+    slmc_backends::all().into_iter().map(slmc_backends::Backend::name).filter(|name| *name != "naga").collect()
+}
+
 /// The Vulkan targets for this machine's processor, if it has a device; says how to get one if not.
 pub fn vulkan_targets() -> Vec<&'static str> {
     match slmc_runtime_stub::platform::vulkan::devices(None, |_| {}) {

@@ -1,8 +1,8 @@
-//! Bundles from end to end: compiled by LLVM or naga, run by their own code, on every x86-64 target that this machine runs and
-//! on its Vulkan device.
+//! Bundles from end to end: compiled by every code generator of this build, run by their own code, on every x86-64 target that this
+//! machine runs and on its Vulkan device.
 //!
 //! f32 bundles of the fixtures give Hugging Face's numbers; bundles of odd geometries give those of the graph interpreter.
-#![cfg(all(feature = "llvm", target_arch = "x86_64"))]
+#![cfg(target_arch = "x86_64")]
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use slmc_ir::interp::graph::GraphInterp;
 use slmc_ir::target::known;
 use slmc_tests::compiled::compile;
 use slmc_tests::expected::{Expected, argmax, fixture, largest_difference, mean_kl};
-use slmc_tests::native::{build, logits, targets, vulkan_targets};
+use slmc_tests::native::{backends, build, logits, targets, vulkan_targets};
 use slmc_tests::odd_models::{odd_models, prompt};
 use slmc_tests::random_llama::{RandomLlama, odd_geometries};
 use slmc_tests::random_model::RandomModel;
@@ -23,11 +23,15 @@ const FIXTURES: [&str; 11] =
 const CHUNK: u32 = 64;
 
 /// Compares f32 bundles of the fixtures with the reference; logits may differ by `tolerance`.
-fn fixtures(names: &[&str], targets: &[&str], threads: &[u32], tolerance: f32) {
+fn fixtures(names: &[&str], backend: &str, targets: &[&str], threads: &[u32], tolerance: f32) {
     for &name in names {
         let expected = Expected::read(name);
         for target in targets {
-            let built = build(&fixture(name), target, "f32", |o| o.chunk = CHUNK);
+            let built = build(&fixture(name), target, "f32", |o| {
+                o.chunk = CHUNK;
+                o.backend = Some(backend.to_owned());
+            });
+            let target = format!("{target} by {backend}");
             for &threads in threads {
                 let mut engine = built.open(threads);
                 let mut whole: Vec<Vec<f32>> = Vec::new();
@@ -57,12 +61,14 @@ fn fixtures(names: &[&str], targets: &[&str], threads: &[u32], tolerance: f32) {
 
 #[test]
 fn f32_bundles_give_the_reference_numbers_in_every_chunking() {
-    fixtures(&FIXTURES, &targets(), &[1, 2], 2e-4);
+    for backend in backends() {
+        fixtures(&FIXTURES, backend, &targets(), &[1, 2], 2e-4);
+    }
 }
 
 #[test]
 fn f32_bundles_give_the_reference_numbers_on_vulkan() {
-    fixtures(&FIXTURES, &vulkan_targets(), &[1], 1e-3);
+    fixtures(&FIXTURES, "naga", &vulkan_targets(), &[1], 1e-3);
 }
 
 /// Logits of the graph of a checkpoint after `passes`, by the graph interpreter.
@@ -101,21 +107,24 @@ fn odd_cases() -> Vec<Case> {
     odd_geometries().iter().map(Case::llama).chain(odd_models().iter().map(Case::model)).collect()
 }
 
-/// Gives `check` the oracle's logits and those of a bundle of a model, for each target, number of threads and chunking.
+/// Gives `check` the oracle's logits and those of a bundle of a model, for each code generator, target, number of threads and chunking.
 fn bundles(case: &Case, quant: &str, keep: &[&str], passes: &str, check: impl Fn(&str, &[Vec<f32>], &[Vec<f32>])) {
     let Case { name, dir, ids } = case;
     let expected = oracle(dir.path(), passes, ids.len() as u32, ids);
-    for target in targets() {
-        let built = build(dir.path(), target, quant, |o| {
-            o.chunk = CHUNK;
-            o.keep = keep.iter().map(ToString::to_string).collect();
-        });
-        for threads in [1, 2] {
-            let mut engine = built.open(threads);
-            // 0 is as many as the bundle allows.
-            for chunk in [0, 16, 7, 1] {
-                let found = logits(&mut engine, ids, chunk);
-                check(&format!("{name} {target} {passes}, {threads} threads, chunks of {chunk}"), &expected, &found);
+    for backend in backends() {
+        for target in targets() {
+            let built = build(dir.path(), target, quant, |o| {
+                o.chunk = CHUNK;
+                o.backend = Some(backend.to_owned());
+                o.keep = keep.iter().map(ToString::to_string).collect();
+            });
+            for threads in [1, 2] {
+                let mut engine = built.open(threads);
+                // 0 is as many as the bundle allows.
+                for chunk in [0, 16, 7, 1] {
+                    let found = logits(&mut engine, ids, chunk);
+                    check(&format!("{name} {target} by {backend} {passes}, {threads} threads, chunks of {chunk}"), &expected, &found);
+                }
             }
         }
     }

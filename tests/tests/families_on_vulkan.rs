@@ -9,7 +9,7 @@ use slmc_ir::target::known;
 use slmc_tests::compiled::compile;
 use slmc_tests::expected::{Expected, fixture, largest_difference, mean_kl};
 use slmc_tests::native::{Built, build, logits, targets, vulkan_targets};
-use slmc_tests::odd_models::odd_models;
+use slmc_tests::odd_models::{odd_models, prompt};
 
 const FIXTURES: [&str; 11] =
     ["gemma2", "gemma3", "llama-tied", "llama-untied", "llama3-rope", "mobilellm-shared", "phi3", "phi3-longrope", "qwen2", "qwen3", "stablelm2"];
@@ -54,7 +54,7 @@ fn bundles_of_odd_geometries_of_every_family_give_the_interpreters_numbers() {
     for model in odd_models() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         model.write(dir.path());
-        let ids = model.prompt();
+        let ids = prompt(&model);
         for (quant, passes) in [("f32", F32), ("q4g32", Q4)] {
             let expected = oracle(dir.path(), passes, &ids);
             for device in vulkan_targets() {

@@ -1,6 +1,6 @@
-//! Lowered, legalized kernels of whole models: LLVM's code against the interpreter, bit for bit, on every x86-64 target that
-//! this machine runs.
-#![cfg(all(feature = "llvm", target_arch = "x86_64"))]
+//! Lowered, legalized kernels of whole models: the code of every back end for CPUs against the interpreter, bit for bit, on every
+//! x86-64 target that this machine runs; for aarch64, that all of them are emitted.
+#![cfg(target_arch = "x86_64")]
 
 #[path = "../../ir/tests/llama/mod.rs"]
 mod llama;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use llama::Llama;
 use native::Native;
-use slmc_backends::EmitOptions;
+use slmc_backends::{Artifact, Backend, EmitOptions};
 use slmc_ir::arena::Id;
 use slmc_ir::graph::{Bounds, DType};
 use slmc_ir::interp::kernel::{Compiled, Machine, Memory, Step};
@@ -44,21 +44,34 @@ fn lowered(model: &Llama, bounds: Bounds, target: &Target) -> KernelModule {
     module
 }
 
+/// Kernels by every back end for the target as it can use it.
 fn check(model: &Llama, bounds: Bounds) {
-    for target in known::known().iter().filter(|t| runs_here(t)) {
-        let module = lowered(model, bounds, target);
-        let verified = verify_module(&module).unwrap_or_else(|faults| panic!("{}: {faults:#?}", target.name));
-        let backend = slmc_backends::lookup("llvm").expect("the feature llvm");
-        let start = Instant::now();
-        let options = EmitOptions { threads: 2, ..EmitOptions::default() };
-        let artifact = backend.emit(verified, target, &options).unwrap_or_else(|e| panic!("{e}"));
-        let bytes: usize = artifact.objects.iter().map(|o| o.bytes.len()).sum();
-        println!("{}: {} kernels, {} KiB of objects, {:?}", target.name, module.kernels.len(), bytes >> 10, start.elapsed());
-        let native = Native::load(&artifact, module.kernels.len());
-        for (id, kernel) in module.kernels.iter() {
-            compare(target, kernel, native.kernel(id.index()), bounds);
+    for backend in backends() {
+        for target in known::known().iter().filter(|t| runs_here(t)) {
+            let target = &backend.fit(target);
+            let module = lowered(model, bounds, target);
+            let artifact = emitted(backend, &module, target);
+            let native = Native::load(&artifact, module.kernels.len());
+            for (id, kernel) in module.kernels.iter() {
+                compare(backend.name(), target, kernel, native.kernel(id.index()), bounds);
+            }
         }
     }
+}
+
+/// The back ends for CPUs of this build.
+fn backends() -> Vec<&'static dyn Backend> {
+    slmc_backends::all().into_iter().filter(|b| b.name() != "naga").collect()
+}
+
+fn emitted(backend: &dyn Backend, module: &KernelModule, target: &Target) -> Artifact {
+    let verified = verify_module(module).unwrap_or_else(|faults| panic!("{}: {faults:#?}", target.name));
+    let start = Instant::now();
+    let options = EmitOptions { threads: 2, ..EmitOptions::default() };
+    let artifact = backend.emit(verified, target, &options).unwrap_or_else(|e| panic!("{e}"));
+    let bytes: usize = artifact.objects.iter().map(|o| o.bytes.len()).sum();
+    println!("{}, {}: {} kernels, {} KiB of objects, {:?}", backend.name(), target.name, module.kernels.len(), bytes >> 10, start.elapsed());
+    artifact
 }
 
 /// 64 bytes at a multiple of 64.
@@ -92,7 +105,7 @@ fn fill(kernel: &Kernel) -> Vec<Vec<u8>> {
     kernel.params().map(|(_, b)| bytes(b, &mut noise)).collect()
 }
 
-fn compare(target: &Target, kernel: &Kernel, code: native::KernelFn, bounds: Bounds) {
+fn compare(backend: &str, target: &Target, kernel: &Kernel, code: native::KernelFn, bounds: Bounds) {
     let b = kernel.bounds;
     let most_p = b.p.1.min(bounds.ctx - b.t.0);
     for step in [Step { t: b.t.1, p: b.p.0, row: b.row.0 }, Step { t: b.t.0, p: most_p, row: b.row.1 }] {
@@ -109,7 +122,7 @@ fn compare(target: &Target, kernel: &Kernel, code: native::KernelFn, bounds: Bou
         for z in ends(kernel.grid[2]) {
             for y in ends(kernel.grid[1]) {
                 for x in ends(kernel.grid[0]) {
-                    machine.tile(&mut memory, &places, step, [x, y, z]).unwrap_or_else(|fault| panic!("{}: {fault}", target.name));
+                    machine.tile(&mut memory, &places, step, [x, y, z]).unwrap_or_else(|fault| panic!("{backend}, {}: {fault}", target.name));
                     // SAFETY: the bindings are buffers of the kernel's lengths at multiples of 64, and the tile lies in its grid.
                     unsafe { code(bindings.as_ptr(), &numbers, x, y, z) }
                 }
@@ -119,22 +132,47 @@ fn compare(target: &Target, kernel: &Kernel, code: native::KernelFn, bounds: Bou
         for (p, (expected, found)) in expected.iter().zip(&found).enumerate() {
             let found: Vec<u8> = found.iter().flat_map(|l| l.0).take(expected.len()).collect();
             let differ = expected.iter().zip(&found).position(|(a, b)| a != b);
-            assert!(differ.is_none(), "{}, kernel @{}, {step:?}: parameter {p} differs at byte {differ:?}", target.name, kernel.name);
+            assert!(differ.is_none(), "{backend}, {}, kernel @{}, {step:?}: parameter {p} differs at byte {differ:?}", target.name, kernel.name);
         }
     }
 }
 
-#[test]
-fn f32_models() {
-    check(&Llama::tiny(), Bounds { chunk: 16, ctx: 64 });
-    check(&Llama { tied: false, vocab: 41, head_dim: 24, ..Llama::tiny() }, Bounds { chunk: 7, ctx: 61 });
+/// aarch64 without and with a dot product, ELF and Mach-O.
+const ARMS: [&str; 3] = ["linux-arm64", "android-arm64-dotprod", "mac-m1"];
+
+/// Models of every format.
+fn models() -> Vec<(Llama, Bounds)> {
+    let wide = |linear, table, kv| Llama { linear, table, quantize: true, kv, head_dim: 32, hidden: 128, inner: 192, vocab: 1003, ..Llama::tiny() };
+    let bounds = Bounds { chunk: 32, ctx: 100 };
+    let mut models = vec![
+        (Llama::tiny(), Bounds { chunk: 16, ctx: 64 }),
+        (Llama { tied: false, vocab: 41, head_dim: 24, ..Llama::tiny() }, Bounds { chunk: 7, ctx: 61 }),
+        (Llama { linear: DType::F16, table: DType::F16, kv: DType::F16, ..Llama::tiny() }, Bounds { chunk: 16, ctx: 64 }),
+    ];
+    let formats =
+        [(DType::Q4 { group: 32 }, DType::Q6), (DType::Q6, DType::Q6), (DType::Q8, DType::Q8), (DType::Q4 { group: 64 }, DType::Q4 { group: 64 })];
+    models.extend(formats.map(|(linear, table)| (wide(linear, table, DType::F16), bounds)));
+    models
 }
 
 #[test]
-fn quantized_models() {
-    for (linear, table) in [(DType::Q4 { group: 32 }, DType::Q6), (DType::Q8, DType::Q8), (DType::Q4 { group: 64 }, DType::Q4 { group: 64 })] {
-        let model = Llama { linear, table, quantize: true, kv: DType::F16, head_dim: 32, hidden: 128, inner: 192, vocab: 1003, ..Llama::tiny() };
-        check(&model, Bounds { chunk: 32, ctx: 100 });
+fn models_of_every_format() {
+    for (model, bounds) in models() {
+        check(&model, bounds);
+    }
+}
+
+/// Cranelift's verifier passes over every function.
+#[test]
+fn cranelift_emits_every_format_for_aarch64() {
+    let backend = slmc_backends::lookup("cranelift").expect("the feature cranelift");
+    for name in ARMS {
+        let target = backend.fit(&known::find(name).expect("a known target"));
+        for (model, bounds) in models() {
+            let module = lowered(&model, bounds, &target);
+            let artifact = emitted(backend, &module, &target);
+            assert_eq!(artifact.objects.len(), module.kernels.len() + 1);
+        }
     }
 }
 

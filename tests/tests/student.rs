@@ -37,6 +37,10 @@ fn student(target: &str, quant: &str) -> Built {
     build(&folder(), target, quant, |_| {})
 }
 
+fn student_by(backend: &str, target: &str, quant: &str) -> Built {
+    build(&folder(), target, quant, |o| o.backend = Some(backend.to_owned()))
+}
+
 /// What a bundle does with one question.
 #[derive(Debug, PartialEq)]
 struct Answer {
@@ -167,7 +171,17 @@ fn q4_bundles_of_two_targets_agree() {
         println!("skipped: this machine runs fewer than two targets");
         return;
     };
-    agree(first, second, "q4g32");
+    agree(&student(first, "q4g32"), &student(second, "q4g32"), &format!("q4g32, {first} and {second}"));
+}
+
+#[test]
+fn q4_and_q8_bundles_by_cranelift_agree_with_those_by_llvm() {
+    for target in targets() {
+        for quant in ["q4g32", "q8g32"] {
+            let (a, b) = (student_by("llvm", target, quant), student_by("cranelift", target, quant));
+            agree(&a, &b, &format!("{quant}, {target} by LLVM and Cranelift"));
+        }
+    }
 }
 
 #[test]
@@ -177,8 +191,9 @@ fn q4_and_q8_bundles_on_vulkan_agree_with_the_processors() {
     // Halves for codes are chosen only where the device multiplies no bytes, which the desktop's does.
     targets.extend(targets.contains(&"vulkan-generic").then_some("vulkan-generic,+f16"));
     for second in targets {
-        agree(first, second, "q4g32");
-        agree(first, second, "q8g32");
+        for quant in ["q4g32", "q8g32"] {
+            agree(&student(first, quant), &student(second, quant), &format!("{quant}, {first} and {second}"));
+        }
     }
 }
 
@@ -193,9 +208,9 @@ fn a_q8_bundle_on_vulkan_gives_nearly_the_answers_of_an_f32_bundle() {
     }
 }
 
-/// Compares bundles of one scheme for two targets: answers, and distributions over the held-out text.
-fn agree(first: &str, second: &str, quant: &str) {
-    let (mut a, mut b) = (student(first, quant).open(2), student(second, quant).open(2));
+/// Compares two bundles of one scheme: answers, and distributions over the held-out text.
+fn agree(first: &Built, second: &Built, what: &str) {
+    let (mut a, mut b) = (first.open(2), second.open(2));
     let same = equal(&answers(&mut a), &answers(&mut b));
     let (mut sum, mut count) = (0.0, 0.0);
     for window in windows(&mut a) {
@@ -203,7 +218,7 @@ fn agree(first: &str, second: &str, quant: &str) {
         count += 1.0;
     }
     let kl = sum / count;
-    println!("{quant}, {first} and {second}: {same} of 200 answers equal, mean KL divergence {kl:e}");
+    println!("{what}: {same} of 200 answers equal, mean KL divergence {kl:e}");
     assert!(same >= 195, "{same} of 200 answers are equal");
     assert!(kl <= 1e-3, "mean KL divergence {kl:e}");
 }

@@ -5,6 +5,7 @@
 
 use super::func::Func;
 use super::{Fault, machine, stmt};
+use crate::{cpu, symbols};
 use inkwell::AddressSpace;
 use inkwell::attributes::{Attribute, AttributeLoc};
 use inkwell::context::Context;
@@ -15,16 +16,6 @@ use inkwell::{GlobalVisibility, builder::Builder};
 use slmc_ir::kernel::{Access, Buffer, Kernel};
 use slmc_ir::target::Target;
 
-/// The symbol of the code header.
-pub(super) const CODE: &str = "slmc_code";
-/// The symbol of the table of kernels.
-pub(super) const KERNELS: &str = "slmc_kernels";
-
-/// The symbol of a kernel.
-pub(super) fn symbol(kernel: &str) -> String {
-    format!("slmc_k_{kernel}")
-}
-
 /// Writes a kernel into a module of its own.
 pub(super) fn kernel<'ctx>(cx: &'ctx Context, module: &Module<'ctx>, kernel: &Kernel, target: &Target) -> Result<(), Fault> {
     let (ptr, int) = (cx.ptr_type(AddressSpace::default()), cx.i32_type());
@@ -34,7 +25,7 @@ pub(super) fn kernel<'ctx>(cx: &'ctx Context, module: &Module<'ctx>, kernel: &Ke
     types.extend([BasicMetadataTypeEnum::from(int); 6]);
     let tile = module.add_function("tile", cx.void_type().fn_type(&types, false), Some(Linkage::Internal));
     let shell_type = cx.void_type().fn_type(&[ptr.into(), ptr.into(), int.into(), int.into(), int.into()], false);
-    let shell = module.add_function(&symbol(&kernel.name), shell_type, None);
+    let shell = module.add_function(&cpu::symbol(&kernel.name), shell_type, None);
     shell.as_global_value().set_visibility(GlobalVisibility::Hidden);
     for f in [tile, shell] {
         attributes(cx, f, target);
@@ -49,7 +40,7 @@ pub(super) fn kernel<'ctx>(cx: &'ctx Context, module: &Module<'ctx>, kernel: &Ke
     b.position_at_end(cx.append_basic_block(tile, "entry"));
     let arg = |i: usize| tile.get_nth_param(i as u32).ok_or_else(|| Fault("a parameter is missing".into()));
     let mut step = [int.const_zero(); 6];
-    let known = fixed(kernel);
+    let known = cpu::fixed(kernel);
     for (i, value) in step.iter_mut().enumerate() {
         *value = match known[i] {
             Some(n) => int.const_int(u64::from(n), false),
@@ -60,14 +51,6 @@ pub(super) fn kernel<'ctx>(cx: &'ctx Context, module: &Module<'ctx>, kernel: &Ke
     stmt::block(&mut f, &kernel.body)?;
     f.b.build_return(None)?;
     Ok(())
-}
-
-/// What the bounds fix of `T`, `P`, `ROW` and the tile's place.
-fn fixed(kernel: &Kernel) -> [Option<u32>; 6] {
-    let single = |(least, most): (u32, u32)| (least == most).then_some(least);
-    let only = |tiles: u32| (tiles == 1).then_some(0);
-    let (b, g) = (kernel.bounds, kernel.grid);
-    [single(b.t), single(b.p), single(b.row), only(g[0]), only(g[1]), only(g[2])]
 }
 
 /// The function that the stub calls: `(bindings: *const *mut u8, step: *const [u32; 4], x, y, z: u32)`.
@@ -96,7 +79,7 @@ fn write_shell<'ctx>(
         args.push(arg(i)?.into());
     }
     // What the bounds fix is not passed on.
-    for (i, known) in fixed(kernel).into_iter().enumerate() {
+    for (i, known) in cpu::fixed(kernel).into_iter().enumerate() {
         if let Some(n) = known {
             args[params + i] = int.const_int(u64::from(n), false).into();
         }
@@ -153,11 +136,11 @@ pub(super) fn table<'ctx>(cx: &'ctx Context, module: &Module<'ctx>, kernels: &[S
         f.as_global_value().set_visibility(GlobalVisibility::Hidden);
         entries.push(f.as_global_value().as_pointer_value());
     }
-    let table = module.add_global(ptr.array_type(entries.len() as u32), None, KERNELS);
+    let table = module.add_global(ptr.array_type(entries.len() as u32), None, symbols::KERNELS);
     table.set_initializer(&ptr.const_array(&entries));
     table.set_alignment(64);
     let bytes: Vec<IntValue<'ctx>> = header.iter().map(|n| byte.const_int(u64::from(*n), false)).collect();
-    let code = module.add_global(byte.array_type(header.len() as u32), None, CODE);
+    let code = module.add_global(byte.array_type(header.len() as u32), None, symbols::CODE);
     code.set_initializer(&byte.const_array(&bytes));
     code.set_alignment(64);
     for global in [table, code] {

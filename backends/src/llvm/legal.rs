@@ -1,8 +1,8 @@
 //! What this back end cannot emit for a target: LLVM ends the process on an instruction it cannot select, so everything is
 //! checked here first. Says too what in the target LLVM does not know, which it would only warn of.
 
-use crate::Unsupported;
-use slmc_ir::kernel::{Buffer, Def, Expr, Kernel, KernelModule, Operand, Scalar, Space, Type, UnaryOp, Value};
+use crate::{Unsupported, cpu};
+use slmc_ir::kernel::{Def, Expr, Kernel, KernelModule, Operand, Scalar, Type, UnaryOp, Value};
 use slmc_ir::target::{DotKind, Target};
 
 /// What an architecture's targets may say.
@@ -102,14 +102,11 @@ impl Architecture {
     }
 }
 
-/// Most bytes of arrays and variables that a kernel may have on the stack.
-const STACK: u64 = 128 << 10;
-
 /// Everything unsupported, in the order of the module.
 pub(super) fn unsupported(module: &KernelModule, target: &Target) -> Vec<Unsupported> {
     let mut found = target_faults(target);
     for (_, kernel) in module.kernels.iter() {
-        kernel_faults(kernel, &mut found);
+        cpu::kernel_faults(kernel, &mut found);
         for (v, value) in kernel.values.iter() {
             if let Some((what, hint)) = value_fault(kernel, value, target) {
                 found.push(Unsupported { at: format!("kernel `{}`, {v}", kernel.name), what, hint });
@@ -152,22 +149,6 @@ fn target_faults(target: &Target) -> Vec<Unsupported> {
         fault(format!("vectors of {} bits", target.vector_bits), "expected 128, on x86-64 also 256 or 512");
     }
     found
-}
-
-fn kernel_faults(kernel: &Kernel, found: &mut Vec<Unsupported>) {
-    let mut fault = |what: String, hint| found.push(Unsupported { at: format!("kernel `{}`", kernel.name), what, hint });
-    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if kernel.name.is_empty() || !kernel.name.chars().all(word) {
-        fault("its name is not an identifier".into(), "use letters, digits and underscores");
-    }
-    if kernel.lanes != 1 {
-        fault(format!("a workgroup of {} lanes", kernel.lanes), "lower for a CPU target: one lane a tile");
-    }
-    let bytes = |b: &Buffer| u64::from(b.len) * u64::from(b.elem.bytes());
-    let stack: u64 = kernel.buffers.iter().filter(|(_, b)| b.space != Space::Param).map(|(_, b)| bytes(b)).sum();
-    if stack > STACK {
-        fault(format!("private arrays of {stack} bytes"), "keep them within 128 KiB or put them into the arena");
-    }
 }
 
 /// What is wrong with a value, and what to do.

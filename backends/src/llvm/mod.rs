@@ -15,8 +15,7 @@ mod stmt;
 mod types;
 mod vector;
 
-use crate::{Artifact, Backend, BackendError, EmitOptions, ObjectFile, Unsupported};
-use machine::Emitted;
+use crate::{Artifact, Backend, BackendError, EmitOptions, ObjectFile, Unsupported, cpu, symbols};
 use slmc_ir::diag::Verified;
 use slmc_ir::kernel::{Kernel, KernelModule};
 use slmc_ir::target::Target;
@@ -41,16 +40,19 @@ impl Backend for Llvm {
             return Err(BackendError::Unsupported { backend: NAME, found });
         }
         let kernels: Vec<&Kernel> = module.kernels.iter().map(|(_, k)| k).collect();
-        let mut parts = compile_all(&kernels, target, options)?;
-        let names: Vec<String> = kernels.iter().map(|k| abi::symbol(&k.name)).collect();
-        let table = machine::emit(target, "slmc_table", options.listing, |cx, m| abi::table(cx, m, &names, &options.header))
+        let mut parts = cpu::on_threads(&kernels, options.threads, |kernel| {
+            machine::emit(target, &cpu::symbol(&kernel.name), options.listing, |cx, m| abi::kernel(cx, m, kernel, target))
+                .map_err(|fault| bug(&format!("kernel `{}`", kernel.name), fault))
+        })?;
+        let names: Vec<String> = kernels.iter().map(|k| cpu::symbol(&k.name)).collect();
+        let table = machine::emit(target, symbols::TABLE, options.listing, |cx, m| abi::table(cx, m, &names, &options.header))
             .map_err(|fault| bug("the kernel table", fault))?;
         let mut objects = Vec::new();
         let mut listing = options.listing.then(String::new);
-        let table_symbols = vec![abi::CODE.to_owned(), abi::KERNELS.to_owned()];
+        let table_symbols = vec![symbols::CODE.to_owned(), symbols::KERNELS.to_owned()];
         parts.push(table);
         let own = names.iter().map(|n| (n.clone(), vec![n.clone()]));
-        for ((name, symbols), part) in own.chain([("slmc_table".to_owned(), table_symbols)]).zip(parts) {
+        for ((name, symbols), part) in own.chain([(symbols::TABLE.to_owned(), table_symbols)]).zip(parts) {
             if let (Some(all), Some(text)) = (&mut listing, &part.listing) {
                 all.push_str(text);
             }
@@ -78,28 +80,4 @@ impl From<inkwell::support::LLVMString> for Fault {
 
 fn bug(at: &str, fault: Fault) -> BackendError {
     BackendError::Bug { backend: NAME, at: at.to_owned(), detail: fault.0 }
-}
-
-/// Compiles every kernel, in order of the result, thread i taking kernels i, i + threads, ….
-fn compile_all(kernels: &[&Kernel], target: &Target, options: &EmitOptions) -> Result<Vec<Emitted>, BackendError> {
-    let threads = options.threads.clamp(1, kernels.len().max(1));
-    let compile = |kernel: &Kernel| {
-        let symbol = abi::symbol(&kernel.name);
-        machine::emit(target, &symbol, options.listing, |cx, m| abi::kernel(cx, m, kernel, target))
-            .map_err(|fault| bug(&format!("kernel `{}`", kernel.name), fault))
-    };
-    let mut results: Vec<(usize, Result<Emitted, BackendError>)> = std::thread::scope(|scope| {
-        let share = |first: usize| kernels.iter().enumerate().skip(first).step_by(threads);
-        let workers: Vec<_> = (1..threads).map(|i| scope.spawn(move || share(i).map(|(n, k)| (n, compile(k))).collect::<Vec<_>>())).collect();
-        let mut all: Vec<_> = share(0).map(|(n, k)| (n, compile(k))).collect();
-        for worker in workers {
-            match worker.join() {
-                Ok(part) => all.extend(part),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        all
-    });
-    results.sort_by_key(|(n, _)| *n);
-    results.into_iter().map(|(_, r)| r).collect()
 }

@@ -3,9 +3,8 @@
 //! Types first: a value without a form in naga is reported once, as such. Then what its expression or statement asks for,
 //! then the limits of the device.
 
-use super::object;
 use super::types::{self, Form, Halves};
-use crate::Unsupported;
+use crate::{Unsupported, object};
 use slmc_ir::kernel::{BinaryOp, Buffer, Builtin, Def, Expr, Kernel, KernelModule, Operand, Scalar, Space, Stmt, Type, UnaryOp, Value, ValueId};
 use slmc_ir::target::{Gpu, GpuApi, Target};
 use std::collections::BTreeSet;

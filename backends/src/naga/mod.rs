@@ -2,7 +2,7 @@
 //!
 //! Kernels become naga entry points ([`entry`], [`stmt`], [`expr`], [`convert`]); naga validates every module before it writes
 //! it ([`spirv`], [`metal`]). What a device or naga cannot say is found before by [`legal`]. A bundle's host gets an object
-//! with the code header and no code ([`object`]).
+//! with the code header and no code ([`crate::object`]).
 
 mod builder;
 mod convert;
@@ -11,12 +11,11 @@ mod expr;
 mod func;
 mod legal;
 mod metal;
-mod object;
 mod spirv;
 mod stmt;
 mod types;
 
-use crate::{Artifact, Backend, BackendError, EmitOptions, Shader, Shaders, Unsupported};
+use crate::{Artifact, Backend, BackendError, EmitOptions, Shader, Shaders, Unsupported, object};
 use naga::back::wgsl;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use slmc_ir::diag::Verified;
@@ -45,7 +44,7 @@ impl Backend for Naga {
         let (Some(gpu), true) = (&target.gpu, found.is_empty()) else {
             return Err(BackendError::Unsupported { backend: NAME, found });
         };
-        let table = object::write(target.triple, &options.header).map_err(|f| bug("the object of the host", f))?;
+        let table = object::table(target.triple, &[], &options.header).map_err(|detail| bug("the object of the host", Fault(detail)))?;
         let kernels: Vec<&Kernel> = module.kernels.iter().map(|(_, k)| k).collect();
         let (shaders, listing) = match gpu.api {
             GpuApi::Vulkan => vulkan(&kernels, gpu, options.listing)?,

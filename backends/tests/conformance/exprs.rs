@@ -5,9 +5,9 @@ use slmc_ir::kernel::{BinaryOp, CmpOp, Expr, KernelBuilder, Scalar, Type, UnaryO
 
 const INTS: [Scalar; 5] = [Scalar::I8, Scalar::U8, Scalar::I16, Scalar::I32, Scalar::U32];
 
-/// One lane, half a register, a whole one, two.
-fn lanes_of(scalar: Scalar) -> [u16; 3] {
-    if scalar.bytes() == 1 { [1, 16, 64] } else { [1, 8, 16] }
+/// One lane, parts of a register, a whole one, two.
+fn lanes_of(scalar: Scalar) -> [u16; 4] {
+    if scalar.bytes() == 1 { [1, 4, 16, 64] } else { [1, 4, 8, 16] }
 }
 
 /// Unary, binary and fma in all types that have them.
@@ -63,13 +63,17 @@ pub fn arithmetic() -> Vec<Case> {
             b.add(product, v[2])
         }));
     }
-    let nibbles = Type::vector(Scalar::U8, 64);
-    cases.push(apply("nibbles", &[(nibbles, Gen::Any)], |b, v| {
-        let high = b.binary(BinaryOp::Shr, v[0], 4u32);
-        let low = b.binary(BinaryOp::And, v[0], 15u32);
-        let low = b.binary(BinaryOp::Shl, low, 4u32);
-        b.binary(BinaryOp::Or, high, low)
-    }));
+    for scalar in INTS {
+        for lanes in lanes_of(scalar) {
+            let ty = Type::vector(scalar, lanes);
+            cases.push(apply(&format!("parts_{ty}"), &[(ty, Gen::Any)], |b, v| {
+                let high = b.binary(BinaryOp::Shr, v[0], 4u32);
+                let low = b.binary(BinaryOp::And, v[0], 15u32);
+                let low = b.binary(BinaryOp::Shl, low, 4u32);
+                b.binary(BinaryOp::Or, high, low)
+            }));
+        }
+    }
     cases
 }
 
@@ -96,7 +100,7 @@ pub fn comparisons() -> Vec<Case> {
     let mut cases = Vec::new();
     for (op, op_name) in CmpOp::ALL {
         for scalar in INTS.into_iter().chain([Scalar::F32]) {
-            for lanes in [1, 16] {
+            for lanes in [1, 4, 16] {
                 let ty = Type::vector(scalar, lanes);
                 cases.push(apply(&format!("cmp_{op_name}_{ty}"), &[(ty, Gen::Any), (ty, Gen::Any)], |b, v| b.cmp(op, v[0], v[1])));
                 cases.push(apply(&format!("select_{op_name}_{ty}"), &[(ty, Gen::Any), (ty, Gen::Any)], |b, v| {
@@ -106,7 +110,7 @@ pub fn comparisons() -> Vec<Case> {
             }
         }
     }
-    for lanes in [1, 8, 16] {
+    for lanes in [1, 4, 8, 16] {
         let ty = Type::vector(Scalar::I32, lanes);
         for (op, name) in [(BinaryOp::And, "and"), (BinaryOp::Or, "or"), (BinaryOp::Xor, "xor")] {
             cases.push(apply(&format!("bool_{name}_{lanes}"), &[(ty, Gen::Small), (ty, Gen::Small)], |b, v| {
@@ -116,11 +120,21 @@ pub fn comparisons() -> Vec<Case> {
             }));
         }
     }
-    let (one, many) = (Type::scalar(Scalar::I32), Type::vector(Scalar::F32, 16));
-    cases.push(apply("select_all", &[(one, Gen::Small), (many, Gen::Small), (many, Gen::Small)], |b, v| {
-        let cond = b.cmp(CmpOp::Ge, v[0], 0i32);
-        b.select(cond, v[1], v[2])
-    }));
+    for lanes in [1, 4, 16] {
+        let (one, many) = (Type::scalar(Scalar::I32), Type::vector(Scalar::F32, lanes));
+        cases.push(apply(&format!("select_all_{lanes}"), &[(one, Gen::Small), (many, Gen::Small), (many, Gen::Small)], |b, v| {
+            let cond = b.cmp(CmpOp::Ge, v[0], 0i32);
+            b.select(cond, v[1], v[2])
+        }));
+    }
+    // A condition on wide lanes that chooses narrow ones, and the other way about.
+    for (of, chosen) in [(Scalar::F32, Scalar::U8), (Scalar::I32, Scalar::I16), (Scalar::I8, Scalar::F32), (Scalar::I16, Scalar::I32)] {
+        let (of, ty) = (Type::vector(of, 4), Type::vector(chosen, 4));
+        cases.push(apply(&format!("select_{ty}_by_{of}"), &[(of, Gen::Small), (of, Gen::Small), (ty, Gen::Small), (ty, Gen::Small)], |b, v| {
+            let cond = b.cmp(CmpOp::Lt, v[0], v[1]);
+            b.select(cond, v[2], v[3])
+        }));
+    }
     cases
 }
 
@@ -154,6 +168,9 @@ pub fn conversions() -> Vec<Case> {
         (Type::scalar(Scalar::Bf16), Type::scalar(Scalar::I16)),
         (Type::scalar(Scalar::F32), Type::vector(Scalar::U8, 4)),
         (Type::vector(Scalar::F32, 16), Type::vector(Scalar::I8, 64)),
+        (Type::vector(Scalar::U8, 16), Type::vector(Scalar::I32, 4)),
+        (Type::vector(Scalar::U8, 8), Type::vector(Scalar::F16, 4)),
+        (Type::vector(Scalar::I8, 2), Type::scalar(Scalar::F16)),
     ];
     for (from, to) in casts {
         cases.push(apply(&format!("bitcast_{from}_{to}"), &[(from, Gen::Small)], |b, v| b.bitcast(v[0], to)));

@@ -7,15 +7,19 @@ use slmc_ir::kernel::{Expr, ReduceOp, Scalar, Type};
 pub fn moves() -> Vec<Case> {
     let mut cases = Vec::new();
     let repeats = [
+        (Scalar::I8, 4, 16),
         (Scalar::I8, 4, 64),
         (Scalar::I8, 4, 32),
         (Scalar::I8, 2, 8),
         (Scalar::U8, 8, 64),
         (Scalar::U8, 16, 64),
         (Scalar::I8, 1, 16),
+        (Scalar::F32, 1, 4),
         (Scalar::F32, 1, 16),
+        (Scalar::F32, 2, 4),
         (Scalar::F32, 2, 8),
         (Scalar::F32, 8, 16),
+        (Scalar::I32, 1, 4),
         (Scalar::I32, 1, 8),
         (Scalar::I32, 2, 16),
         (Scalar::F16, 4, 16),
@@ -26,7 +30,9 @@ pub fn moves() -> Vec<Case> {
         let ty = Type::vector(scalar, from);
         cases.push(apply(&format!("repeat_{ty}_{to}"), &[(ty, Gen::Small)], |b, v| b.repeat(v[0], to)));
     }
-    for (scalar, lanes) in [(Scalar::F32, 16), (Scalar::I8, 64), (Scalar::F16, 8), (Scalar::I32, 4)] {
+    for (scalar, lanes) in
+        [(Scalar::F32, 4), (Scalar::F32, 16), (Scalar::I8, 4), (Scalar::I8, 16), (Scalar::I8, 64), (Scalar::F16, 8), (Scalar::I32, 4)]
+    {
         let ty = Type::vector(scalar, lanes);
         for lane in [0, lanes / 2, lanes - 1] {
             cases.push(apply(&format!("extract_{ty}_{lane}"), &[(ty, Gen::Small)], |b, v| b.extract(v[0], lane)));
@@ -38,10 +44,13 @@ pub fn moves() -> Vec<Case> {
             cases.push(apply(&format!("{name}_{ty}"), &[(ty, Gen::Small), (ty, Gen::Small)], |b, v| b.shuffle(v[0], v[1], order)));
         }
     }
-    let one = Type::scalar(Scalar::F32);
-    cases.push(apply("pair", &[(one, Gen::Small), (one, Gen::Small)], |b, v| b.shuffle(v[0], v[1], vec![1, 0, 0, 1])));
+    for scalar in [Scalar::F32, Scalar::I16] {
+        let one = Type::scalar(scalar);
+        cases.push(apply(&format!("pair_{scalar}"), &[(one, Gen::Small), (one, Gen::Small)], |b, v| b.shuffle(v[0], v[1], vec![1, 0, 0, 1])));
+    }
     for (op, name) in ReduceOp::ALL {
-        for (scalar, lanes) in [(Scalar::F32, 2), (Scalar::F32, 8), (Scalar::F32, 16), (Scalar::F32, 64), (Scalar::I32, 16), (Scalar::I8, 64)] {
+        let (floats, ints) = ([2, 4, 8, 16, 64].map(|n| (Scalar::F32, n)), [(Scalar::I32, 4), (Scalar::I32, 16), (Scalar::I8, 16), (Scalar::I8, 64)]);
+        for (scalar, lanes) in floats.into_iter().chain(ints) {
             let ty = Type::vector(scalar, lanes);
             // Float sums show their order in the last bits.
             let kind = if scalar.is_float() { Gen::Small } else { Gen::Any };
@@ -80,4 +89,19 @@ pub fn dots() -> Vec<Case> {
         }));
     }
     cases
+}
+
+/// A dot product of 16 bytes of `a` and of i8, in one step or by pairs.
+#[cfg(feature = "cranelift")]
+pub fn dot_of(a: Scalar, pairs: bool) -> Case {
+    let (acc, sums) = (Type::vector(Scalar::I32, 4), Type::vector(Scalar::I16, 8));
+    apply("dot_of", &[(acc, Gen::Any), (Type::vector(a, 16), Gen::UpTo(127)), (Type::vector(Scalar::I8, 16), Gen::Any)], |k, v| {
+        if !pairs {
+            return k.dot4(v[0], v[1], v[2], 127);
+        }
+        let words = k.expr(sums, Expr::Dot2(v[1].into(), v[2].into()));
+        let ones = k.constant(sums, 1i32);
+        let dwords = k.expr(acc, Expr::Dot2(words.into(), ones.into()));
+        k.add(v[0], dwords)
+    })
 }

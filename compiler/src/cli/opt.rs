@@ -30,6 +30,9 @@ pub struct Args {
     /// Device, for passes that depend on it; `x86_64-avx2,dot=none` changes what it is said to have
     #[arg(long, value_name = "TARGET")]
     target: Option<String>,
+    /// Code generator: the target as this one can use it, as a compile takes it
+    #[arg(long, value_name = "NAME", requires = "target")]
+    backend: Option<String>,
     /// Write the result to a file
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -43,7 +46,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let name = args.file.display();
     let text = input::text(&args.file)?;
     let parse = |e: slmc_ir::diag::ParseError| Failure::new(format_args!("{name}:{e}"));
-    let target = args.target.as_deref().map(TargetSpec::parse).transpose()?.map(|spec| spec.target);
+    let mut target = args.target.as_deref().map(TargetSpec::parse).transpose()?.map(|spec| spec.target);
+    if let Some(backend) = &args.backend {
+        let backend = slmc_backends::lookup(backend).map_err(Failure::new)?;
+        target = target.map(|target| backend.fit(&target));
+    }
     let result = if Program::is_in(&text) {
         optimized(args, Program::parse(&text).map_err(parse)?, KERNEL_PASSES, target.as_ref())?
     } else {

@@ -27,6 +27,9 @@ pub(super) struct Emitted {
 
 /// The code generator for GPUs.
 const GPU_BACKEND: &str = "naga";
+/// The code generator of every build, and the one whose code is faster.
+const PLAIN_BACKEND: &str = "cranelift";
+const FAST_BACKEND: &str = "llvm";
 
 /// How the names of the functions begin that a bundle offers.
 const EXPORT: &str = "slm_";
@@ -38,6 +41,25 @@ pub(super) fn backend(options: &CompileOptions) -> Result<&'static dyn Backend, 
         None if options.target.target.gpu.is_some() => Ok(slmc_backends::lookup(GPU_BACKEND)?),
         None => slmc_backends::all().into_iter().find(|b| b.name() != GPU_BACKEND).ok_or(CompileError::NoBackend),
     }
+}
+
+/// The options with the target as the code generator can use it.
+pub(super) fn fitted(backend: &dyn Backend, options: &CompileOptions) -> CompileOptions {
+    let mut options = options.clone();
+    options.target.target = backend.fit(&options.target.target);
+    options
+}
+
+/// What is lost where nobody chose the slower code generator: this build has no other.
+pub(super) fn slower(backend: &dyn Backend, options: &CompileOptions) -> Option<String> {
+    let chosen = options.backend.is_some() || backend.name() != PLAIN_BACKEND || slmc_backends::lookup(FAST_BACKEND).is_ok();
+    (!chosen).then(|| {
+        format!(
+            "this build of slmc has no LLVM, so the code is made by Cranelift: right, but with vectors of {} bits, and some times slower than \
+             LLVM's (install llvm-19-dev and build with `--features llvm`)",
+            options.target.target.vector_bits
+        )
+    })
 }
 
 pub(super) fn emit(

@@ -123,7 +123,9 @@ impl CompileError {
     /// What a user can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NoBackend => Some("install LLVM 19 (Debian, Ubuntu: apt-get install llvm-19-dev) and build slmc with `--features llvm`"),
+            Self::NoBackend => Some(
+                "build slmc with its default features, or install LLVM 19 (Debian, Ubuntu: apt-get install llvm-19-dev) and build with `--features llvm`",
+            ),
             Self::NoStub { .. } => Some("run `rustup target add TRIPLE` with that triple, then build slmc again"),
             Self::Memory { .. } => Some("take a smaller --ctx, a smaller --quant, or raise the budget: --target NAME,memory=4G"),
             Self::Link(e) => e.hint(),

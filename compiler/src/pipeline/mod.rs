@@ -61,7 +61,14 @@ fn compile_here(options: &CompileOptions, progress: &dyn Progress) -> Result<Out
         phase::check(name)?;
     }
     let needs_code = stop.is_none_or(|name| phase::index(name) >= phase::index("codegen"));
-    let backend = if needs_code { Some(code::backend(options)?) } else { None };
+    let backend = match code::backend(options) {
+        Ok(backend) => Some(backend),
+        Err(error) if needs_code => return Err(error),
+        Err(_) => None,
+    };
+    // From here on, the target is what the code generator can use of it.
+    let fitted = backend.map(|backend| code::fitted(backend, options));
+    let options = fitted.as_ref().unwrap_or(options);
     if stop.is_none() {
         stage::check_target(&options.output, options.force)?;
     }
@@ -73,6 +80,7 @@ fn compile_here(options: &CompileOptions, progress: &dyn Progress) -> Result<Out
 
     let mut imported = timer.run("import", phase::checkpoint_bytes(&options.model), |tick| import_checkpoint(options, tick))?;
     let mut warnings: Vec<String> = imported.warnings.iter().map(ToString::to_string).collect();
+    warnings.extend(backend.and_then(|backend| code::slower(backend, options)));
     dumper.text("import", &imported.graph.to_string())?;
     if stop == Some("import") {
         return stopped(timer, "import", &warnings);

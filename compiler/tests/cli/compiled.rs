@@ -7,14 +7,14 @@ use std::sync::OnceLock;
 use crate::run::{arg, repository, slmc};
 
 /// A bundle of the smallest fixture, `--quant f32`. Not to be changed.
-#[cfg(feature = "llvm")]
+#[cfg(any(feature = "cranelift", feature = "llvm"))]
 pub fn tiny() -> &'static Path {
     static BUNDLE: OnceLock<PathBuf> = OnceLock::new();
     BUNDLE.get_or_init(|| compile("tests/fixtures/llama-tied", "tiny.slm", &["--quant", "f32"]))
 }
 
 /// A bundle of the warehouse student with its tokenizer. Not to be changed.
-#[cfg(feature = "llvm")]
+#[cfg(any(feature = "cranelift", feature = "llvm"))]
 pub fn student() -> &'static Path {
     static BUNDLE: OnceLock<PathBuf> = OnceLock::new();
     BUNDLE.get_or_init(|| compile("examples/warehouse", "student.slm", &["--quant", "q8"]))

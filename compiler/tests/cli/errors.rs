@@ -91,13 +91,29 @@ fn ir_goes_through_files_and_passes() {
     slmc(&["opt", arg(&broken)]).fails_with(&["broken.slmir", "rms_morn"]);
 }
 
-#[cfg(not(feature = "llvm"))]
+#[cfg(not(any(feature = "cranelift", feature = "llvm")))]
 #[test]
 fn a_build_without_code_generator_says_so() {
     let dir = tempfile::tempdir().expect("temporary folder");
     let model = repository("tests/fixtures/llama-tied");
     let out = dir.path().join("m.slm");
     slmc(&["compile", arg(&model), "--target", "x86_64-avx2", "-o", arg(&out)]).fails_with(&["no code generator", "--features llvm"]);
-    slmc(&["compile", arg(&model), "--target", "x86_64-avx2", "--backend", "llvm", "-o", arg(&out)]).fails_with(&["llvm"]);
     assert!(!out.exists());
+}
+
+#[cfg(all(feature = "cranelift", not(feature = "llvm")))]
+#[test]
+fn a_build_without_llvm_compiles_and_says_what_that_costs() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let model = repository("tests/fixtures/llama-tied");
+    let out = dir.path().join("m.slm");
+    slmc(&["compile", arg(&model), "--target", "x86_64-avx2", "--backend", "llvm", "-o", arg(&out)]).fails_with(&["llvm", "--features llvm"]);
+    assert!(!out.exists());
+    let told = slmc(&["compile", arg(&model), "--target", "x86_64-avx2", "-o", arg(&out)]).ok().err;
+    assert!(["Cranelift", "slower", "--features llvm"].iter().all(|part| told.contains(part)), "{told}");
+    let manifest: serde_json::Value = serde_json::from_slice(&fs::read(out.join("manifest.json")).expect("written")).expect("JSON");
+    assert_eq!(manifest["target"]["backend"], "cranelift");
+    assert_eq!(manifest["target"]["features"], serde_json::json!(["avx2", "fma"]));
+    let told = slmc(&["compile", arg(&model), "--target", "x86_64-avx2", "--backend", "cranelift", "--force", "-o", arg(&out)]).ok().err;
+    assert!(!told.contains("slower"), "{told}");
 }

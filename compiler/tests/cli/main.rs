@@ -1,6 +1,6 @@
 //! The command as a user meets it: help, errors, and, where a code generator is built in, whole bundles.
 
-#[cfg(any(feature = "llvm", feature = "naga"))]
+#[cfg(any(feature = "cranelift", feature = "llvm", feature = "naga"))]
 mod compiled;
 mod doctor;
 mod errors;
@@ -14,11 +14,11 @@ mod opt;
 mod random_model;
 mod run;
 
-#[cfg(feature = "llvm")]
+#[cfg(any(feature = "cranelift", feature = "llvm"))]
 mod answers;
-#[cfg(feature = "llvm")]
+#[cfg(any(feature = "cranelift", feature = "llvm"))]
 mod disk;
 #[cfg(feature = "llvm")]
 mod package;
-#[cfg(feature = "llvm")]
+#[cfg(any(feature = "cranelift", feature = "llvm"))]
 mod tamper;

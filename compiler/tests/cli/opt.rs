@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use crate::run::{arg, repository, slmc};
 
+/// The code generator that a compile of this build takes for a CPU.
+const BACKEND: &str = if cfg!(feature = "llvm") { "llvm" } else { "cranelift" };
+
 /// Dumps of a fixture up to the memory plan; the folder and the file of a phase.
 fn dumps() -> (tempfile::TempDir, impl Fn(&str) -> PathBuf) {
     let dir = tempfile::tempdir().expect("temporary folder");
@@ -24,9 +27,9 @@ fn kernel_passes_make_the_dumps_of_a_compile() {
     let (_dir, file) = dumps();
     let lowered = file("05-lower");
     assert_eq!(slmc(&["opt", arg(&lowered)]).ok().out, read(&lowered));
-    let legal = slmc(&["opt", arg(&lowered), "--passes", "legalize", "--target", "x86_64-avx2"]).ok().out;
+    let legal = slmc(&["opt", arg(&lowered), "--passes", "legalize", "--target", "x86_64-avx2", "--backend", BACKEND]).ok().out;
     assert_eq!(legal, read(&file("06-legalize")));
-    let args = ["opt", arg(&lowered), "--passes", "legalize,memory", "--target", "x86_64-avx2", "--time"];
+    let args = ["opt", arg(&lowered), "--passes", "legalize,memory", "--target", "x86_64-avx2", "--backend", BACKEND, "--time"];
     let placed = slmc(&args).ok();
     assert_eq!(placed.out, read(&file("07-memory")));
     assert!(placed.err.contains("legalize") && placed.err.contains("memory"), "{}", placed.err);

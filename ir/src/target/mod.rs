@@ -27,6 +27,8 @@ pub struct Target {
     pub block_rows: u16,
     /// What the integer dot instruction takes, read by legalization and by the choice of weight layout.
     pub dot: DotKind,
+    /// Whether vectors of 16-bit floats are converted by instructions, read by legalization.
+    pub half_convert: bool,
     /// Page size: sections of `weights.bin` are aligned to it.
     pub page_bytes: u32,
     /// Default number of threads.

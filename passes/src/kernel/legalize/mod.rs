@@ -3,6 +3,7 @@
 //! - `exp` and `tanh` become polynomials on every target, the same on all.
 //! - `dot4` becomes what the target's [`DotKind`] offers: nothing to do for u8·i8 on `U8I8`, an offset for i8·i8 there, sums of
 //!   pairs on `Pairs`, widening multiplies on `None`. For `I8I8`, unsigned operands of at most 127 are taken as signed.
+//! - `convert` from and to 16-bit floats becomes integer arithmetic where [`Target::half_convert`] is not set.
 //!
 //! Integer results stay the same; floats within what `super::exp` and `super::tanh` state. A legal module is unchanged
 //! but for its numbering, which is made canonical.
@@ -11,6 +12,7 @@ mod dot_offset;
 mod dot_pairs;
 mod dot_widen;
 mod exp;
+mod halves;
 mod steps;
 mod tanh;
 
@@ -49,15 +51,15 @@ impl Pass<Program> for Legalize {
 /// Makes every kernel of a well-typed module legal for `target`.
 pub fn legalize(module: &mut KernelModule, target: &Target) {
     for (_, kernel) in module.kernels.iter_mut() {
-        legalize_kernel(kernel, target.dot);
+        legalize_kernel(kernel, target);
     }
 }
 
-fn legalize_kernel(kernel: &mut Kernel, dot: DotKind) {
+fn legalize_kernel(kernel: &mut Kernel, target: &Target) {
     let mut uses = vec![0u32; kernel.values.len()];
     count_block(&kernel.values, &kernel.body, &mut uses);
     let body = std::mem::take(&mut kernel.body);
-    let mut rewrite = Rewrite { values: &mut kernel.values, uses, dot };
+    let mut rewrite = Rewrite { values: &mut kernel.values, uses, dot: target.dot, half_convert: target.half_convert };
     kernel.body = rewrite.block(body);
     kernel.renumber();
 }
@@ -105,6 +107,7 @@ struct Rewrite<'k> {
     /// Uses of each value of the kernel as it was.
     uses: Vec<u32>,
     dot: DotKind,
+    half_convert: bool,
 }
 
 impl Rewrite<'_> {
@@ -145,6 +148,7 @@ impl Rewrite<'_> {
         match e {
             Expr::Unary(UnaryOp::Exp, x) => Some(exp::expand(&mut s, ty, x)),
             Expr::Unary(UnaryOp::Tanh, x) => Some(tanh::expand(&mut s, ty, x)),
+            Expr::Convert(x) if !self.half_convert => halves::expand(&mut s, ty, x),
             Expr::Dot4 { acc, a, b, max_a } => match self.dot {
                 DotKind::U8I8 => dot_offset::expand(&mut s, ty, acc, a, b),
                 DotKind::Pairs => {
