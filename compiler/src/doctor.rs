@@ -105,14 +105,17 @@ fn generators() -> Vec<Check> {
         Check::new(
             "LLVM code generator",
             has("llvm"),
-            "the fastest code for CPUs cannot be made; without any code generator for CPUs, no bundle for them",
+            "CPU code is Cranelift's, which is slower; without that too, no bundle for CPUs can be compiled",
             "install LLVM 19 (Debian, Ubuntu: apt-get install llvm-19-dev) and build slmc with --features llvm",
+        ),
+        Check::new(
+            "Cranelift code generator",
+            has("cranelift"),
+            "nothing where LLVM's is there, else no bundle for CPUs can be compiled",
+            "build slmc with its default features",
         ),
         Check::new("naga code generator", has("naga"), "no bundle for GPUs can be compiled", "build slmc with its default features"),
     ];
-    for name in built.iter().filter(|name| !["llvm", "naga"].contains(name)) {
-        checks.push(Check::new(format!("{name} code generator"), has(name), "", ""));
-    }
     let reference = cfg!(feature = "reference").then(|| "in this build".to_owned());
     checks.push(Check::new(
         "reference executor",

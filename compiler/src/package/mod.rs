@@ -110,7 +110,7 @@ pub fn package(request: &PackageRequest) -> Result<Packaged, PackageError> {
     let stage = Stage::begin_marked(&request.output, request.force, MARKER)?;
     let (product, notes) = match format {
         Format::XcFramework => apple::write(&stage, &parts)?,
-        Format::Aar => android::write(&stage, &parts, || Ok(Linker::find(request.linker.as_deref())?))?,
+        Format::Aar => android::write(&stage, &parts, || Linker::find(request.linker.as_deref()))?,
         Format::Folder => folder::write(&stage, &parts)?,
     };
     stage.write(MARKER, marker(format, &product, &parts).as_bytes())?;
