@@ -18,7 +18,7 @@ const ABI: &str = "arm64-v8a";
 const BRIDGE: &str = "libslmc_jni.so";
 
 const KOTLIN: &str = include_str!("templates/Answers.kt");
-const README: &str = include_str!("templates/android.md");
+const README: &str = include_str!("templates/android-readme.txt");
 
 /// Keeps code shrinkers from renaming what the bridge looks up by name.
 const RULES: &str =

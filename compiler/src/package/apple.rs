@@ -9,7 +9,7 @@ use crate::bundle::{HEADER, STATIC_CODE, Stage};
 
 const SWIFT: &str = include_str!("templates/Model.swift");
 const MANIFEST: &str = include_str!("templates/Package.swift");
-const README: &str = include_str!("templates/apple.md");
+const README: &str = include_str!("templates/apple-readme.txt");
 
 /// What Metal's bundles are linked with.
 const METAL_SETTINGS: &str =
