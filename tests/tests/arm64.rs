@@ -56,18 +56,16 @@ fn f32_bundles_give_the_reference_numbers_in_every_chunking() {
             let built = build_by(backend, &fixture(name), target, "f32", CHUNK);
             let target = format!("{target} by {backend}");
             assert!(is_arm64_elf(&built.path().join("model.so")));
-            for threads in [1, 2] {
-                let mut emulated = emulator.open(&built.path(), cpu, threads).unwrap_or_else(|e| panic!("{name} {target}: {e}"));
-                let mut whole: Option<Vec<Vec<f32>>> = None;
-                for chunk in [CHUNK, 16, 7, 1] {
-                    let (found, greedy) = emulated.evaluate(&expected.input_ids, chunk, expected.greedy.len() as u32);
-                    let d = largest_difference(&found, &expected.logits);
-                    assert!(d <= 2e-4, "{name} {target} on {cpu}, {threads} threads, chunks of {chunk}: logits differ by {d}");
-                    assert_eq!(greedy, expected.greedy, "{name} {target} on {cpu}, {threads} threads, chunks of {chunk}");
-                    let whole = whole.get_or_insert_with(|| found.clone());
-                    let d = largest_difference(&found, whole);
-                    assert!(d <= 1e-4, "{name} {target} on {cpu}: chunks of {chunk} and of {CHUNK} differ by {d}");
-                }
+            let mut emulated = emulator.open(&built.path(), cpu, 2).unwrap_or_else(|e| panic!("{name} {target}: {e}"));
+            let mut whole: Option<Vec<Vec<f32>>> = None;
+            for chunk in [CHUNK, 16, 7, 1] {
+                let (found, greedy) = emulated.evaluate(&expected.input_ids, chunk, expected.greedy.len() as u32);
+                let d = largest_difference(&found, &expected.logits);
+                assert!(d <= 2e-4, "{name} {target} on {cpu}, chunks of {chunk}: logits differ by {d}");
+                assert_eq!(greedy, expected.greedy, "{name} {target} on {cpu}, chunks of {chunk}");
+                let whole = whole.get_or_insert_with(|| found.clone());
+                let d = largest_difference(&found, whole);
+                assert!(d <= 1e-4, "{name} {target} on {cpu}: chunks of {chunk} and of {CHUNK} differ by {d}");
             }
         }
     }
@@ -79,7 +77,7 @@ fn quantized_bundles_give_the_distributions_of_this_machines() {
     let Some(&own) = targets().first() else { return };
     for name in FIXTURES {
         let ids = Expected::read(name).input_ids;
-        for quant in ["q4g32", "q8g32"] {
+        for quant in if name == "llama-untied" { &["q4g32", "q8g32", "f16"][..] } else { &["q4g32"] } {
             let expected = logits(&mut build(&fixture(name), own, quant, |o| o.chunk = CHUNK).open(1), &ids, 0);
             for (backend, (target, cpu)) in backends().into_iter().flat_map(|b| pairs(b).iter().map(move |p| (b, p))) {
                 let built = build_by(backend, &fixture(name), target, quant, CHUNK);
@@ -110,7 +108,7 @@ fn the_student_answers_as_on_this_machine() {
     for quant in ["q4g32", "q8g32"] {
         let mut engine = build(&student(), own, quant, |_| {}).open(2);
         let ids = tokens(&mut engine, text);
-        let window = &ids[..256.min(ids.len())];
+        let window = &ids[..128.min(ids.len())];
         let expected = logits(&mut engine, window, 0);
         let options = slmc::engine::GenerateOptions { max_tokens: 64, ..Default::default() };
         let answers: Vec<String> = prompts
@@ -125,16 +123,20 @@ fn the_student_answers_as_on_this_machine() {
                 answer
             })
             .collect();
+        // An answer takes the emulator a second: one build gets all questions, the others every fifth.
         for (backend, (target, cpu)) in backends().into_iter().flat_map(|b| pairs(b).iter().map(move |p| (b, p))) {
+            let every = if (backend, *cpu) == ("llvm", "cortex-a76") { 1 } else { 5 };
             let built = build_by(backend, &student(), target, quant, STEP);
             let target = format!("{target} by {backend}");
             let mut emulated = emulator.open(&built.path(), cpu, 1).unwrap_or_else(|e| panic!("{target}: {e}"));
             assert_eq!(emulated.tokenize(text), ids, "{target}");
             let kl = mean_kl(&expected, &emulated.evaluate(window, 0, 0).0);
-            let equal = prompts.iter().zip(&answers).filter(|(prompt, answer)| emulated.generate(prompt, 64).1 == **answer).count();
-            println!("{target} {quant} on {cpu} against {own}: {equal} of 200 answers equal, mean KL divergence {kl:e}");
+            let asked = prompts.iter().zip(&answers).step_by(every);
+            let count = asked.len();
+            let equal = asked.filter(|(prompt, answer)| emulated.generate(prompt, 64).1 == **answer).count();
+            println!("{target} {quant} on {cpu} against {own}: {equal} of {count} answers equal, mean KL divergence {kl:e}");
             assert!(kl <= 1e-3, "{target} {quant}: mean KL divergence {kl:e}");
-            assert!(equal >= 195, "{target} {quant}: {equal} of 200 answers equal");
+            assert!(equal * 200 >= count * 195, "{target} {quant}: {equal} of {count} answers equal");
         }
     }
 }

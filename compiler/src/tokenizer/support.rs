@@ -120,7 +120,7 @@ impl Pipeline {
             "ByteLevel" => {
                 *byte_level = true;
                 if value["add_prefix_space"] == true {
-                    self.refuse("pre_tokenizer ByteLevel with add_prefix_space");
+                    self.prefix_space();
                 }
                 if value["use_regex"] != false {
                     self.regex(GPT2);
@@ -130,6 +130,15 @@ impl Pipeline {
             "Split" => self.split(value),
             other => self.refuse(format!("pre_tokenizer {other}")),
         }
+    }
+
+    /// A space before every text that does not begin with one: a mark that is a space.
+    fn prefix_space(&mut self) {
+        if !self.stages.is_empty() || self.spaces != 0 || self.nfc {
+            self.refuse("pre_tokenizer ByteLevel with add_prefix_space after a normalizer or another pre_tokenizer");
+        }
+        self.mark = Some(' ');
+        self.spaces |= space::REPLACE | space::ALWAYS;
     }
 
     fn metaspace(&mut self, value: &Value) {
@@ -282,7 +291,7 @@ impl Pipeline {
             "Unigram" => Kind::Unigram,
             _ => Kind::Chars,
         };
-        if byte_level && self.spaces != 0 {
+        if byte_level && self.mark.is_some_and(|mark| mark != ' ') {
             self.refuse("pre_tokenizer ByteLevel with marks for spaces");
         }
         match name {

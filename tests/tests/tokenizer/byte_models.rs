@@ -24,8 +24,8 @@ const POSSESSIVE: &str = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}
 const CASED: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// All of them.
-pub fn all() -> [Model; 8] {
-    [gpt2(), llama3(), qwen2(), smollm(), deepseek(), stablelm2(), gpt4(), gpt4o()]
+pub fn all() -> [Model; 9] {
+    [gpt2(), prefix_space(), llama3(), qwen2(), smollm(), deepseek(), stablelm2(), gpt4(), gpt4o()]
 }
 
 /// Trains a small byte-level BPE tokenizer behind `pre`, and lets `finish` set the rest.
@@ -78,6 +78,14 @@ fn gpt2() -> Model {
             AddedToken::from("\n<sep>\n", false).normalized(false),
         ];
         t.add_tokens(odd).expect("added");
+    })
+}
+
+/// A space before every text, as RoBERTa's relatives have it.
+fn prefix_space() -> Model {
+    train("prefix-space", ByteLevel::new(true, true, true).into(), false, |t| {
+        t.add_special_tokens(specials(&["<|endoftext|>"])).expect("added");
+        t.add_tokens([AddedToken::from("<sep>", true).rstrip(true), AddedToken::from("Norm", false).normalized(true)]).expect("added");
     })
 }
 
