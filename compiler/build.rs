@@ -2,8 +2,8 @@
 //!
 //! The stub is another crate of this workspace built by a second cargo with its own target folder and none of the
 //! outer build's flags, so that its bytes depend on the source and the toolchain alone. For a triple whose `core` this
-//! toolchain does not have, another one is looked for that has it, or has the library's sources: the one that
-//! `SLMC_STUB_RUSTC` names, this one, the system's. A triple for which there is none is left out; `slmc::stub::object` then
+//! toolchain does not have, one is looked for that has the library's sources: this one, the one that `SLMC_STUB_RUSTC` names, the
+//! system's. A triple for which there is none is left out; `slmc::stub::object` then
 //! answers `None` for it. `SLMC_STUBS=host` leaves all but the host's out, for quick builds.
 
 use std::fmt::Write as _;
@@ -118,10 +118,12 @@ impl Toolchain {
         all
     }
 
-    /// The first that has the triple's `core` compiled, else the first that has its sources.
+    /// The build's own if it has the triple's `core` compiled, else the first that has its sources: a `core` that a distribution
+    /// compiled may bring debug information, with paths of this machine.
     fn for_triple<'t>(all: &'t [Toolchain], triple: &str) -> Option<(&'t Toolchain, Core)> {
-        let has = |core: Core| all.iter().find(|t| t.has_core(triple, core)).map(|t| (t, core));
-        has(Core::Compiled).or_else(|| has(Core::Sources))
+        let own = all.first().filter(|own| own.has_core(triple, Core::Compiled));
+        let of_sources = || all.iter().find(|t| t.has_core(triple, Core::Sources)).map(|t| (t, Core::Sources));
+        own.map(|own| (own, Core::Compiled)).or_else(of_sources)
     }
 
     /// Whether it has `core`; the folders are named even where they are absent.

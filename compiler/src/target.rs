@@ -95,7 +95,7 @@ fn apply(target: &mut Target, part: &str) -> Result<(), String> {
     }
     let Some((key, value)) = part.split_once('=') else {
         return Err(
-            "expected cores=N, l2=BYTES, memory=BYTES, dot=KIND, +feature or -feature; on GPUs lanes=N, shared=BYTES, buffers=N, binding=BYTES"
+            "expected cores=N, l2=BYTES, memory=BYTES, rows=N, dot=KIND, +feature or -feature; on GPUs lanes=N, shared=BYTES, buffers=N, binding=BYTES"
                 .to_owned(),
         );
     };
@@ -107,9 +107,14 @@ fn apply(target: &mut Target, part: &str) -> Result<(), String> {
     match key {
         "cores" => target.cores = value.parse().ok().filter(|n| (1..=256).contains(n)).ok_or("expected a number in 1..=256")?,
         "l2" => target.l2_bytes = bytes(value).and_then(|n| u32::try_from(n).ok()).ok_or("expected bytes such as 512K or 1M")?,
+        "rows" => {
+            let lanes = u32::from(target.vector_bits / 32);
+            let fits = |n: &u16| (lanes..=32).contains(&u32::from(*n)) && n.is_power_of_two();
+            target.block_rows = value.parse().ok().filter(fits).ok_or_else(|| format!("expected a power of two in {lanes}..=32"))?;
+        }
         "memory" => target.memory_budget = bytes(value).ok_or("expected bytes such as 512M or 2G")?,
         "dot" => target.dot = dot_named(value).ok_or("expected one of u8i8, pairs, i8i8, none")?,
-        _ => return Err("expected one of cores, l2, memory, dot".to_owned()),
+        _ => return Err("expected one of cores, l2, memory, rows, dot".to_owned()),
     }
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! Bundles for arm64 Linux and Android, run by qemu on the processors it shows.
 //!
 //! A small C program (`emulated/runner.c`) opens the bundle on the other side; it is compiled once a test and told by pipes what to
-//! evaluate.
+//! evaluate. A plugin of the emulator (`emulated/count.c`) counts the instructions of one step: a measure of speed that is the same
+//! on every machine and in every run.
 
 use std::fs;
 use std::io::{BufReader, Read, Write};
@@ -17,6 +18,21 @@ const QEMU: &str = "qemu-aarch64";
 const CC: &str = "aarch64-linux-gnu-gcc";
 /// The C library that stands for Android's.
 const LIBC: &str = "/lib/aarch64-linux-gnu/libc.so.6";
+
+/// Instructions of one step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Instructions {
+    /// All.
+    pub all: u64,
+    /// Integer dot and matrix products.
+    pub dot: u64,
+    /// Other vector instructions.
+    pub vector: u64,
+    /// Loads.
+    pub load: u64,
+    /// Stores.
+    pub store: u64,
+}
 
 /// Emulator and runner.
 pub struct Emulator {
@@ -59,6 +75,28 @@ impl Emulator {
         Some(Self { folder })
     }
 
+    /// Instructions of the body for one step of the last `step` of `ids`, the others being in the cache; one thread.
+    ///
+    /// # Panics
+    /// When the plugin does not compile or the runner fails.
+    pub fn count(&self, bundle: &Path, cpu: &str, ids: &[u32], step: u32) -> Instructions {
+        let (plugin, out) = (self.folder.path().join("count.so"), self.folder.path().join("count.txt"));
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("emulated/count.c");
+        let run = Command::new("cc").args(["-O2", "-Wall", "-Werror", "-shared", "-fPIC"]).arg(source).arg("-o").arg(&plugin).output();
+        let run = run.expect("a C compiler");
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        let mut command = self.command(cpu);
+        command.arg("-plugin").arg(format!("{},out={}", plugin.display(), out.display()));
+        let mut emulated = self.start(command, bundle, 1).unwrap_or_else(|e| panic!("{e}"));
+        emulated.request([3, step, ids.len() as u32 - step, 0], &words(ids));
+        emulated.ids(1);
+        drop(emulated);
+        let text = fs::read_to_string(&out).expect("the plugin wrote its counts");
+        let counts: Vec<u64> = text.split_whitespace().map(|n| n.parse().expect("a number")).collect();
+        let [all, dot, vector, load, store] = counts[..] else { panic!("{text}") };
+        Instructions { all, dot, vector, load, store }
+    }
+
     /// The command that runs `program` with arguments on processor `cpu` (as `qemu-aarch64 -cpu help` lists them).
     fn command(&self, cpu: &str) -> Command {
         let mut command = Command::new(QEMU);
@@ -80,8 +118,11 @@ impl Emulator {
     /// # Panics
     /// When the emulator does not start.
     pub fn open(&self, bundle: &Path, cpu: &str, threads: u32) -> Result<Emulated, String> {
-        let mut child = self
-            .command(cpu)
+        self.start(self.command(cpu), bundle, threads)
+    }
+
+    fn start(&self, mut command: Command, bundle: &Path, threads: u32) -> Result<Emulated, String> {
+        let mut child = command
             .arg(self.runner())
             .arg(bundle)
             .arg(threads.to_string())

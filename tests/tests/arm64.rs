@@ -152,3 +152,26 @@ fn a_processor_without_an_instruction_set_is_told_so() {
     assert!(refused("android-arm64-dotprod", "cortex-a53").contains("expected dotprod"));
     assert!(refused("linux-arm64-i8mm", "cortex-a76").contains("i8mm"));
 }
+
+/// Instructions for a token of the student, q4g32, one thread, without the head: one token after 32, and 64 tokens at once.
+const COUNTS: [(&str, &str, u64, u64); 2] = [("raspberry-pi5", "cortex-a76", 734_564, 507_983), ("linux-arm64", "cortex-a53", 3_067_124, 0)];
+
+/// A figure may move by this share of it before it must be stated anew.
+const MOVES: f64 = 0.02;
+
+#[test]
+fn a_token_takes_the_recorded_number_of_instructions() {
+    let Some(emulator) = Emulator::find() else { return };
+    let ids: Vec<u32> = (0..64).map(|i| (i * 7919 + 13) % 1024).collect();
+    for (target, cpu, decode, prefill) in COUNTS {
+        let built = build(&student(), target, "q4g32", |_| {});
+        for (what, step, recorded) in [("decode", 1, decode), ("prefill", 64, prefill)] {
+            let prompt = if step == 1 { &ids[..33] } else { &ids };
+            let counted = emulator.count(&built.path(), cpu, prompt, step);
+            let each = counted.all / u64::from(step);
+            println!("{target} on {cpu}, {what}: {each} instructions a token; of the step {counted:?}");
+            let moved = (each as f64 / recorded as f64 - 1.0).abs();
+            assert!(moved <= MOVES, "{target}, {what}: {each} instructions a token, {recorded} are recorded; better or worse, record the new figure");
+        }
+    }
+}
