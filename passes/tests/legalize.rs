@@ -166,7 +166,7 @@ fn converted(from: Scalar, to: Scalar, inputs: Vec<u8>) -> [Vec<u8>; 2] {
             assert!(!half(of.scalar) && !half(value.ty.scalar), "{of} to {}", value.ty);
         }
     }
-    [kernel, without].map(|kernel| run(&kernel, &[inputs.clone()], (count * to.bytes()) as usize))
+    [kernel, without].map(|kernel| run(&kernel, std::slice::from_ref(&inputs), (count * to.bytes()) as usize))
 }
 
 /// Whether the bits of a float of some type are a NaN's.

@@ -121,7 +121,7 @@ int main(int argc, char **argv) {
   check(p_slm_info(model, &info, &fault));
   check(p_slm_session_open(model, &session, &fault));
   give(&info.vocab, sizeof info.vocab);
-  fflush(stdout); /* the other side waits for it before it asks anything */
+  fflush(stdout);
   static struct answer answer;
   uint32_t request[4];
   while (take(request, sizeof request)) {
