@@ -26,7 +26,7 @@ pub fn object(triple: &str, runtime: Runtime) -> Option<&'static [u8]> {
     OBJECTS.iter().find(|(name, kind, _)| *name == triple && *kind == runtime).map(|(_, _, object)| *object)
 }
 
-/// The library that Java calls a bundle by (`Java_slmc_Model_…`), as an object without a model in it; `None` where [`object`] would
+/// The library that Java calls a bundle by (`Java_slmc_Model_…`), as an object without a model in it; `None` where [`object()`] would
 /// have none, and on Apple's systems.
 pub fn java_bridge(triple: &str) -> Option<&'static [u8]> {
     BRIDGES.iter().find(|(name, _)| *name == triple).map(|(_, object)| *object)

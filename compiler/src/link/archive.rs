@@ -2,7 +2,7 @@
 //!
 //! Every name that the objects define gets the prefix of the model, so that one app holds any number of models; of these only
 //! the functions of `slm.h` stay visible beyond the app's image. What is taken from outside keeps its name and must be in
-//! [`apple_table`](super::apple_table). Members have fixed names and no times, so same objects, same bytes.
+//! [`super::apple_table`]. Members have fixed names and no times, so same objects, same bytes.
 
 use std::collections::BTreeSet;
 use std::io::Cursor;

@@ -1,6 +1,6 @@
 //! Packages: bundles in the form in which build systems of apps take libraries.
 //!
-//! [`apple`] makes an XCFramework with a Swift package around it, [`android`] an AAR, [`folder`] a folder for C and CMake. Every
+//! `apple` makes an XCFramework with a Swift package around it, `android` an AAR, `folder` a folder for C and CMake. Every
 //! bundle is verified first, byte by byte, and its files are taken as they are. A package is written aside and put in place by one
 //! rename; equal bundles and equal tools give equal bytes.
 
