@@ -136,13 +136,13 @@ fn errors_say_where_what_and_instead_of_what() {
         ("silu v10", "selu v10", "19:22: expected an op (embed, linear, rms_norm"),
         ("silu v10", "silu v10,", "20:5: expected an operand after `,`, found `v13`"),
         ("v0, w0", "w0, v0", "8:31: expected a weight: tensor operands stand before weights, found `v0`"),
-        ("group embed", "group embde", "25:11: expected a kind of group (embed, qkv"),
-        ("group embed = v1", "group embed = v0", "25:19: v0 is an input: a group lists results of nodes"),
+        ("group embed", "group embde", "27:11: expected a kind of group (embed, qkv"),
+        ("group embed = v1", "group embed = v0", "27:19: v0 is an input: a group lists results of nodes"),
         ("v1: f32[T,64]", "v1: f33[T,64]", "8:9: expected a type such as `f32[T,8]`"),
         ("v1: f32[T,64]", "v1: f32[Q,64]", "8:13: expected a dim: a number, `T` or `P+T`, found `Q`"),
-        ("    return v19\n", "", "36:3: expected a node such as `v1: f32[T,8] = silu v0`, or `return`, found `}`"),
+        ("    return v21\n", "", "38:3: expected a node such as `v1: f32[T,8] = silu v0`, or `return`, found `}`"),
         ("1c1d1e1f", "1c1d1e", "3:59: number 0x"),
-        ("head(v17", "tail(v17", "33:3: expected a weight, `body`, `head` (in this order) or `}`, found `tail`"),
+        ("head(v19", "tail(v19", "35:3: expected a weight, `body`, `head` (in this order) or `}`, found `tail`"),
     ];
     let mut wrong = Vec::new();
     for (from, to, expected) in cases {
