@@ -15,7 +15,7 @@ pub enum Op {
     /// Zhang & Sennrich, arXiv 1910.07467.
     RmsNorm(NormAttrs),
     /// `layer_norm x, w (, b)` → f32[T, K]: `(x − mean(x)) / sqrt(var(x) + eps) · w + b` over the row, with the variance of the
-    /// row itself (divided by K); w and b [K]. Ba, Kiros & Hinton, arXiv 1607.06450.
+    /// row itself (divided by K); w and b `[K]`. Ba, Kiros & Hinton, arXiv 1607.06450.
     LayerNorm {
         /// Added to the variance.
         eps: f32,
