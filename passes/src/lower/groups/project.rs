@@ -4,7 +4,7 @@ use slmc_ir::graph::{NodeId, WeightId};
 use slmc_ir::plan::{ArenaId, Binding, MatrixLayout, PackedContent, PackedId};
 
 use super::Run;
-use crate::lower::activation::ActShape;
+use crate::lower::activation::{ActShape, GROUP};
 use crate::lower::context::Lowering;
 use crate::lower::emit::{Epilogue, Frame, Span};
 
@@ -27,6 +27,21 @@ pub(super) struct Product<'p> {
 }
 
 impl Lowering<'_> {
+    /// The product of a `linear` with all its `features` rows, in units of 32 features.
+    pub(super) fn feature_product<'p>(&self, linear: NodeId, act: &'p [ArenaId], shape: ActShape, features: u32) -> Product<'p> {
+        let weights = &self.graph.nodes[linear].weights;
+        let layout = self.layout_of(weights[0]);
+        Product {
+            node: linear,
+            act,
+            shape,
+            layout,
+            rows: (0..features.next_multiple_of(GROUP)).map(|r| (r < features).then_some((weights[0], r))).collect(),
+            unit_blocks: GROUP / u32::from(layout.lanes),
+            biases: weights.get(1).map(|b| (weights[0], *b)).into_iter().collect(),
+        }
+    }
+
     /// Packs rows, padded to whole units, as one section or as many as the target's limit asks for.
     pub(super) fn pack_sections(
         &mut self,

@@ -4,7 +4,6 @@ use slmc_ir::graph::{Group, Op};
 use slmc_ir::plan::Binding;
 
 use super::Run;
-use super::project::Product;
 use crate::lower::activation::GROUP;
 use crate::lower::context::Lowering;
 use crate::lower::emit::Epilogue;
@@ -22,17 +21,7 @@ impl Lowering<'_> {
         let Some((act, shape)) = self.act_of(linear, run) else { return };
         let Some(residual) = self.add_to_stream(linear, &sum, product, run) else { return };
         let Some(normed) = self.split_norm_output(group, run) else { return };
-        let weights = self.node(linear).weights.clone();
-        let layout = self.layout_of(weights[0]);
-        let product = Product {
-            node: linear,
-            act: &act,
-            shape,
-            layout,
-            rows: (0..stride).map(|r| (r < features).then_some((weights[0], r))).collect(),
-            unit_blocks: GROUP / u32::from(layout.lanes),
-            biases: weights.get(1).map(|b| (weights[0], *b)).into_iter().collect(),
-        };
+        let product = self.feature_product(linear, &act, shape, features);
         let epilogue = Epilogue::Residual { features, out: normed.as_ref().map(|n| n.1), rows: self.rows(run.phase) };
         let outputs = |cx: &mut Self| {
             let mut bindings = vec![Binding::Arena(residual)];
