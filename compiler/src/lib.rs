@@ -9,6 +9,7 @@ pub mod link;
 pub mod package;
 pub mod picture;
 pub mod pipeline;
+pub mod roofline;
 pub mod sharing;
 pub mod stub;
 pub mod target;

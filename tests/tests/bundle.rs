@@ -1,16 +1,21 @@
-//! Bundles as files: the same bytes from every compile, sound, small, and quickly opened once known.
+//! Bundles as files: the same bytes from every compile, sound, small on every target, and quickly opened once known.
 #![cfg(all(feature = "llvm", target_arch = "x86_64"))]
 
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
+use safetensors::tensor::Dtype;
+use serde_json::json;
 use slmc::bundle::{Bundle, Depth};
 use slmc::engine::{Engine, EngineOptions, Trust};
+use slmc::stub::{self, Runtime};
+use slmc_ir::target::known;
 use slmc_tests::expected::fixture;
 use slmc_tests::native::{build, targets};
+use slmc_tests::random_model::RandomModel;
 
-/// Most bytes of the code of a student.
+/// Most bytes of the code of a bundle for a CPU: runtime and kernels.
 const CODE_LIMIT: u64 = 200 << 10;
 
 fn student() -> std::path::PathBuf {
@@ -46,6 +51,27 @@ fn the_code_of_a_student_is_small() {
             println!("{target} {quant}: {bytes} bytes of code");
             assert!(bytes <= CODE_LIMIT, "{target} {quant}: {bytes} bytes of code, at most {CODE_LIMIT} are allowed");
         }
+    }
+}
+
+/// TinyLlama-1.1B with two of its 22 layers, which all run the same kernels, and fewer tokens, whose number is a constant in them.
+#[test]
+fn the_code_of_a_model_of_real_size_is_small_on_every_processor() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let config = json!({
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu", "vocab_size": 1024, "hidden_size": 2048,
+        "intermediate_size": 5632, "num_hidden_layers": 2, "num_attention_heads": 32, "num_key_value_heads": 4, "head_dim": 64,
+        "max_position_embeddings": 2048, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": false,
+    });
+    RandomModel { name: "tinyllama", config, dtype: Dtype::F16, seed: 1 }.write(folder.path());
+    for target in known::known().iter().filter(|target| target.gpu.is_none()) {
+        if stub::object(target.triple, Runtime::Cpu).is_none() {
+            println!("skipped {}: this build has no runtime for {}", target.name, target.triple);
+            continue;
+        }
+        let bytes = build(folder.path(), target.name, "q4g32", |_| {}).report.code_bytes();
+        println!("{}: {bytes} bytes of code", target.name);
+        assert!(bytes <= CODE_LIMIT, "{}: {bytes} bytes of code, at most {CODE_LIMIT} are allowed", target.name);
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Digest;
 use super::digest::FileDigest;
+use super::kernel_work::KernelEntry;
 
 /// The version of this format.
 pub const FORMAT_VERSION: u32 = 1;
@@ -35,6 +36,9 @@ pub struct Manifest {
     pub decided_by_context: Vec<String>,
     /// Most tokens in one step.
     pub prefill_chunk: u32,
+    /// What the kernels take, by their number in the plan.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernels: Vec<KernelEntry>,
     /// Every other file of the bundle, by path.
     pub files: Vec<FileEntry>,
     /// What the code can reach.

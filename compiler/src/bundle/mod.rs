@@ -2,10 +2,11 @@
 //!
 //! [`manifest`] is what `manifest.json` says, [`read`] checks a folder against it before any of its code is loaded,
 //! [`stage`] puts a new folder in place in one step, [`plan_bin`] writes the plan for the stub, [`shaders`] describes the kernels of
-//! GPUs, [`weights`] packs.
+//! GPUs, [`kernel_work`] what kernels take, [`weights`] packs.
 
 pub mod digest;
 mod error;
+pub mod kernel_work;
 pub mod manifest;
 pub mod plan_bin;
 pub mod read;

@@ -1,4 +1,4 @@
-//! `slmc bench`: tokens per second, in the table (and under the keys) of llama-bench.
+//! `slmc bench`: tokens per second, in the table (and under the keys) of llama-bench; with `--roofline`, the kernels one by one.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -7,8 +7,10 @@ use serde::Serialize;
 use slmc::bundle::Manifest;
 use slmc::engine::Engine;
 
+use super::busy::Busy;
 use super::device::DeviceArgs;
 use super::opened::Opened;
+use super::roofline;
 use crate::report::{Failure, say, say_json};
 
 /// Arguments of `slmc bench`.
@@ -25,9 +27,21 @@ pub struct Args {
     /// Repetitions of each test
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     reps: u32,
+    /// Tokens in the cache before each test
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    depth: u32,
+    /// Threads of competing load beside the bundle's: what other programs on the device do to its pace
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1024))]
+    busy: u32,
+    /// Measure a decode step and a prompt of one step kernel by kernel, against what this machine's memory and arithmetic allow
+    #[arg(long)]
+    roofline: bool,
+    /// Draw the roofline as SVG
+    #[arg(long, value_name = "FILE", requires = "roofline")]
+    svg: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceArgs,
-    /// An array with llama-bench's keys on standard output
+    /// JSON on standard output: an array with llama-bench's keys, or the roofline's numbers
     #[arg(long)]
     json: bool,
 }
@@ -50,6 +64,7 @@ struct Row {
     n_prompt: u32,
     n_gen: u32,
     n_depth: u32,
+    n_busy: u32,
     avg_ns: u64,
     stddev_ns: u64,
     avg_ts: f64,
@@ -61,11 +76,16 @@ struct Row {
 /// Measures.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let mut opened = Opened::open(&args.bundle, &args.device)?;
-    opened.check_room(args.pp.max(args.tg) as usize)?;
+    let _busy = Busy::start(args.busy);
+    if args.roofline {
+        let request = roofline::Request { prompt: args.pp, depth: args.depth, reps: args.reps, svg: args.svg.as_deref(), json: args.json };
+        return roofline::run(&mut opened, &request);
+    }
+    opened.check_room(args.depth as usize + args.pp.max(args.tg) as usize)?;
     let mut rows = Vec::new();
     for (prompt, generate) in [(args.pp, 0), (0, args.tg)] {
         if prompt + generate > 0 {
-            let samples = measure(&mut opened.engine, prompt, generate, args.reps)?;
+            let samples = measure(&mut opened.engine, prompt, generate, args)?;
             rows.push(row(args, &opened, prompt, generate, samples));
         }
     }
@@ -80,12 +100,20 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 }
 
 /// Nanoseconds of each repetition, after one that does not count.
-fn measure(engine: &mut Engine, prompt: u32, generate: u32, reps: u32) -> Result<Vec<u64>, Failure> {
+fn measure(engine: &mut Engine, prompt: u32, generate: u32, args: &Args) -> Result<Vec<u64>, Failure> {
     let vocab = engine.info().vocab;
-    let ids: Vec<u32> = (0..prompt.max(generate)).map(|i| i.wrapping_mul(2_654_435_761).rotate_left(9) % vocab).collect();
+    let id = |i: u32| i.wrapping_mul(2_654_435_761).rotate_left(9) % vocab;
+    let ids: Vec<u32> = (0..prompt.max(generate)).map(id).collect();
+    let before: Vec<u32> = (0..args.depth).map(id).collect();
     let mut samples = Vec::new();
-    for rep in 0..=reps {
-        engine.reset()?;
+    for rep in 0..=args.reps {
+        // what is in the cache stays there, if the cache goes back that far
+        if rep == 0 || before.is_empty() || engine.rewind(args.depth).is_err() {
+            engine.reset()?;
+            if !before.is_empty() {
+                engine.eval(&before)?;
+            }
+        }
         let start = Instant::now();
         if prompt > 0 {
             engine.eval_last(&ids)?;
@@ -125,7 +153,8 @@ fn row(args: &Args, opened: &Opened, prompt: u32, generate: u32, samples_ns: Vec
         type_v: quantization.kv.clone(),
         n_prompt: prompt,
         n_gen: generate,
-        n_depth: 0,
+        n_depth: args.depth,
+        n_busy: args.busy,
         avg_ns: avg_ns.round() as u64,
         stddev_ns: stddev_ns.round() as u64,
         avg_ts,
@@ -173,6 +202,7 @@ fn table(rows: &[Row]) -> String {
     ];
     for row in rows {
         let test = if row.n_gen == 0 { format!("pp{}", row.n_prompt) } else { format!("tg{}", row.n_gen) };
+        let test = if row.n_depth == 0 { test } else { format!("{test} @ d{}", row.n_depth) };
         let size = format!("{:.2} MiB", row.model_size as f64 / f64::from(1 << 20));
         let rate = format!("{:.2} ± {:.2}", row.avg_ts, row.stddev_ts);
         lines.push(format!(

@@ -1,6 +1,7 @@
 //! The command line: one file per command, each with its arguments and its `run`.
 
 mod bench;
+mod busy;
 mod check;
 mod compile;
 mod device;
@@ -14,6 +15,7 @@ mod opened;
 mod opt;
 mod package;
 mod passes;
+mod roofline;
 mod run;
 mod sampling;
 mod targets;

@@ -4,7 +4,7 @@ use std::ffi::c_char;
 use std::path::{Path, PathBuf};
 
 use libloading::Library;
-use slmc_runtime_stub::capi::types::{ChatMessage, Error, GeneratedInfo, GenerationOptions, Info};
+use slmc_runtime_stub::capi::types::{ChatMessage, Error, GeneratedInfo, GenerationOptions, Info, KernelTime};
 use slmc_runtime_stub::sample::Sampling;
 use slmc_runtime_stub::session::Timings;
 
@@ -64,6 +64,7 @@ functions! {
     slm_detokenize: fn(*mut RawSession, *const u32, usize, u32, *mut c_char, usize, *mut usize, *mut Error) -> i32;
     slm_chat_prompt: fn(*mut RawSession, *const ChatMessage, usize, u32, *mut u32, usize, *mut usize, *mut Error) -> i32;
     slm_eval: fn(*mut RawSession, *const u32, usize, u32, *mut f32, usize, *mut Error) -> i32;
+    slm_profile: fn(*mut RawSession, *const u32, usize, *mut KernelTime, usize, *mut usize, *mut Error) -> i32;
     slm_sample: fn(*mut RawSession, *const Sampling, *mut u32, *mut Error) -> i32;
     slm_generate: fn(*mut RawSession, *const u32, usize, *const GenerationOptions, *mut GeneratedInfo, *mut Error) -> i32;
 }

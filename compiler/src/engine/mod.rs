@@ -8,6 +8,7 @@
 mod error;
 mod generate;
 mod library;
+mod profile;
 
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use slmc_runtime_stub::capi::{model, session, text};
 
 pub use error::EngineError;
 pub use generate::{GenerateError, GenerateOptions};
+pub use profile::KernelTime;
 pub use slmc_runtime_stub::capi::types::{GeneratedInfo, Info};
 pub use slmc_runtime_stub::generate::{End, NO_TOKEN};
 pub use slmc_runtime_stub::sample::Sampling;

@@ -8,6 +8,7 @@ mod card;
 mod code;
 mod dump;
 mod error;
+mod hand_made;
 mod memory;
 mod options;
 mod pack;
@@ -26,11 +27,12 @@ use slmc_passes::kernel::KERNEL_PASSES;
 use slmc_passes::lower;
 use slmc_passes::manager::{self, Drive, PassCx, PassInfo, PassSpec, Phase, Subject};
 
-use crate::bundle::{Stage, stage};
+use crate::bundle::{Stage, kernel_work, stage};
 use crate::import::{self, ImportOptions, Imported};
 use crate::tokenizer::{ChatSupport, CompiledTokenizer, TokenizerOptions};
 
 pub use error::CompileError;
+pub use hand_made::compile_program;
 pub use memory::{MemoryPlan, human};
 pub use options::{CompileOptions, name_matches, parse_quant, parse_template_value, quantize_spec};
 pub use phase::{PhaseTime, Progress, Silent};
@@ -96,6 +98,7 @@ fn compile_here(options: &CompileOptions, progress: &dyn Progress) -> Result<Out
 
     let lowered = timer.run("lower", None, |_| lower::lower(&imported.graph, &options.target.target))?;
     let mut program = Program::from(lowered);
+    let kernels_take = kernel_work::entries(&program);
     dumper.text("lower", &program.to_string())?;
     if stop == Some("lower") {
         return stopped(timer, "lower", &warnings);
@@ -137,6 +140,7 @@ fn compile_here(options: &CompileOptions, progress: &dyn Progress) -> Result<Out
         options,
         imported: &imported,
         plan: &plan,
+        kernels_take: &kernels_take,
         identity: &emitted.identity,
         backend: backend.name(),
         linked: linked.as_ref(),

@@ -13,6 +13,7 @@ use slmc_runtime_stub::abi::ABI_VERSION;
 use super::card::model_card;
 use super::{CompileError, CompileOptions, MemoryPlan};
 use crate::bundle::digest::{FileDigest, FileHasher};
+use crate::bundle::kernel_work::KernelEntry;
 use crate::bundle::manifest::{Build, FORMAT_VERSION, FileEntry, Model, Privacy, Quantization, TargetInfo, TensorFormat};
 use crate::bundle::plan_bin::{self, CodeIdentity};
 use crate::bundle::{
@@ -31,6 +32,7 @@ pub(super) struct Parts<'a> {
     pub(super) options: &'a CompileOptions,
     pub(super) imported: &'a Imported,
     pub(super) plan: &'a Plan,
+    pub(super) kernels_take: &'a [KernelEntry],
     pub(super) identity: &'a CodeIdentity,
     pub(super) backend: &'a str,
     /// Runtime and, on CPUs, kernels, with the linker's version line; none where there is no runtime.
@@ -124,6 +126,7 @@ fn manifest(parts: &Parts<'_>) -> Manifest {
         context: plan.ctx,
         decided_by_context: imported.decided.clone(),
         prefill_chunk: plan.chunk,
+        kernels: parts.kernels_take.to_vec(),
         files: Vec::new(),
         privacy: Privacy {
             undefined_symbols: parts.linked.map_or_else(Vec::new, |(linked, _)| linked.symbols.undefined.clone()),

@@ -164,24 +164,6 @@ fn an_answer_that_fills_the_context_ends_in_an_error() {
 }
 
 #[test]
-fn a_bench_has_the_known_keys() {
-    let args = ["bench", arg(tiny()), "--pp", "16", "--tg", "4", "--reps", "2", "--threads", "2"];
-    let json = slmc(&[&args[..], &["--json"]].concat()).ok().out;
-    let rows: serde_json::Value = serde_json::from_str(&json).expect("JSON");
-    let rows = rows.as_array().expect("an array");
-    assert_eq!(rows.len(), 2);
-    for (row, (prompt, gen_tokens)) in rows.iter().zip([(16, 0), (0, 4)]) {
-        assert_eq!((row["n_prompt"].as_u64(), row["n_gen"].as_u64()), (Some(prompt), Some(gen_tokens)));
-        assert_eq!(row["samples_ts"].as_array().map(Vec::len), Some(2));
-        assert!(row["avg_ts"].as_f64().is_some_and(|rate| rate > 0.0));
-        assert!(row["stddev_ts"].is_number());
-    }
-    let table = slmc(&args).ok().out;
-    assert!(table.contains("| pp16 |") || table.contains("pp16 |"), "{table}");
-    slmc(&["bench", arg(tiny()), "--pp", "1000000"]).fails_with(&["context"]);
-}
-
-#[test]
 fn a_reader_that_leaves_ends_the_command_quietly() {
     let mut child = command(&["inspect", arg(Path::new(student())), "--json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
     drop(child.stdout.take());

@@ -17,6 +17,8 @@ mod run;
 #[cfg(any(feature = "cranelift", feature = "llvm"))]
 mod answers;
 #[cfg(any(feature = "cranelift", feature = "llvm"))]
+mod bench;
+#[cfg(any(feature = "cranelift", feature = "llvm"))]
 mod disk;
 #[cfg(feature = "llvm")]
 mod package;

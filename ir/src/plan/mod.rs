@@ -10,6 +10,7 @@ mod parse;
 mod print;
 pub mod program;
 mod verify;
+pub mod work;
 
 use crate::arena::Arena;
 use crate::define_id;
@@ -20,6 +21,7 @@ pub use parse::parse_lowered;
 pub use print::print_lowered;
 pub use program::Program;
 pub use verify::verify_plan;
+pub use work::{Launched, Work, work};
 
 define_id!(
     /// A packed weight: one section of `weights.bin`.
