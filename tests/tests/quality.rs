@@ -47,9 +47,9 @@ fn complaints(found: &Figures, recorded: &Figures) -> Vec<String> {
     let mut check = |name: &str, found: f64, recorded: f64, slack: f64, sign: f64| {
         let worse = (found - recorded) * sign;
         if worse.is_nan() || worse > slack {
-            out.push(format!("{name} {found} is worse than the recorded {recorded} (slack {slack})"));
+            out.push(format!("{name} {found} is worse than the recorded {recorded} (slack {slack:.3e})"));
         } else if worse < -slack {
-            out.push(format!("{name} {found} is better than the recorded {recorded} (slack {slack}): record it here and in tests/README.md"));
+            out.push(format!("{name} {found} is better than the recorded {recorded} (slack {slack:.3e}): record it here and in tests/README.md"));
         }
     };
     let relative = |recorded: f64, share: f64| (recorded * share).max(ROUNDING);
