@@ -157,8 +157,8 @@ impl fmt::Display for CheckReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} tokens in {} texts; divergence in nats per token", self.tokens, self.texts)?;
         writeln!(f)?;
-        let head = ["", "largest logit diff", "mean KL", "median KL", "max KL", "same top token"];
-        writeln!(f, "{:<28}{:>18}{:>12}{:>12}{:>12}{:>20}", head[0], head[1], head[2], head[3], head[4], head[5])?;
+        let head = ["", "largest logit diff", "mean KL", "median KL", "99 % KL", "max KL", "same top token"];
+        writeln!(f, "{:<28}{:>18}{:>12}{:>12}{:>12}{:>12}{:>20}", head[0], head[1], head[2], head[3], head[4], head[5], head[6])?;
         row(f, "bundle to checkpoint", &self.bundle)?;
         if let Some((formats, code)) = &self.causes {
             row(f, "  formats to checkpoint", formats)?;
@@ -183,7 +183,7 @@ impl fmt::Display for CheckReport {
 fn row(f: &mut fmt::Formatter<'_>, name: &str, gap: &LogitGap) -> fmt::Result {
     let d = gap.divergence();
     let same = format!("{} of {}", gap.same_top(), gap.rows());
-    writeln!(f, "{name:<28}{:>18.3e}{:>12.3e}{:>12.3e}{:>12.3e}{same:>20}", gap.largest_difference(), d.mean, d.median, d.max)?;
+    writeln!(f, "{name:<28}{:>18.3e}{:>12.3e}{:>12.3e}{:>12.3e}{:>12.3e}{same:>20}", gap.largest_difference(), d.mean, d.median, d.p99, d.max)?;
     if gap.not_finite() > 0 {
         writeln!(f, "  {} logits are not finite", gap.not_finite())?;
     }

@@ -74,10 +74,12 @@ impl LogitGap {
         sorted.sort_by(f64::total_cmp);
         let n = sorted.len();
         if n == 0 || sorted.iter().any(|d| d.is_nan()) {
-            return Divergence { mean: f64::NAN, median: f64::NAN, max: f64::NAN };
+            return Divergence { mean: f64::NAN, median: f64::NAN, p99: f64::NAN, max: f64::NAN };
         }
         let median = if n % 2 == 1 { sorted[n / 2] } else { (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0 };
-        Divergence { mean: sorted.iter().sum::<f64>() / n as f64, median, max: sorted[n - 1] }
+        // The nearest rank is the least one with 99 of 100 rows at or below it; in whole numbers, as 0.99 is none.
+        let p99 = sorted[(n * 99).div_ceil(100) - 1];
+        Divergence { mean: sorted.iter().sum::<f64>() / n as f64, median, p99, max: sorted[n - 1] }
     }
 }
 
@@ -88,6 +90,9 @@ pub struct Divergence {
     pub mean: f64,
     /// Middle one, or the mean of the middle two.
     pub median: f64,
+    /// The 99 % quantile by nearest rank: the least that 99 % of the rows do not exceed, itself the divergence of a row. Of fewer than
+    /// 100 rows it is the largest.
+    pub p99: f64,
     /// Largest.
     pub max: f64,
 }
@@ -117,10 +122,15 @@ pub fn kl_divergence(reference: &[f32], other: &[f32]) -> f64 {
 
 /// `x − ln Σ exp x`, stable.
 pub fn log_softmax(row: &[f32]) -> Vec<f64> {
+    let shift = log_sum(row);
+    row.iter().map(|&x| f64::from(x) - shift).collect()
+}
+
+/// `ln Σ exp x`, stable.
+fn log_sum(row: &[f32]) -> f64 {
     let max = row.iter().fold(f64::NEG_INFINITY, |m, &x| m.max(f64::from(x)));
     let total: f64 = row.iter().map(|&x| (f64::from(x) - max).exp()).sum();
-    let shift = max + total.ln();
-    row.iter().map(|&x| f64::from(x) - shift).collect()
+    max + total.ln()
 }
 
 /// The index of the largest number; of equal ones the first. NaN is smaller than any; an empty row gives 0.
@@ -134,12 +144,21 @@ pub fn top(row: &[f32]) -> u32 {
     best.0 as u32
 }
 
+/// `−ln p(next)` in nats, where p is the softmax of the row. NaN if a logit is not finite; `None` if the row has no token `next`.
+pub fn surprisal(row: &[f32], next: u32) -> Option<f64> {
+    let logit = f64::from(*row.get(next as usize)?);
+    if row.iter().any(|x| !x.is_finite()) {
+        return Some(f64::NAN);
+    }
+    Some(log_sum(row) - logit)
+}
+
 /// Sum over t ≥ 1 of `−ln p(tokens[t] | tokens[..t])`, in nats, and the number of terms; `logits` `[T, V]` of these tokens.
 /// Divided and raised to e it is the perplexity.
 pub fn surprise(logits: &[f32], vocab: usize, tokens: &[u32]) -> (f64, usize) {
     let rows = logits.chunks_exact(vocab.max(1)).zip(tokens.iter().skip(1));
-    rows.fold((0.0, 0), |(sum, n), (row, &next)| match log_softmax(row).get(next as usize) {
-        Some(log_p) => (sum - log_p, n + 1),
+    rows.fold((0.0, 0), |(sum, n), (row, &next)| match surprisal(row, next) {
+        Some(nats) => (sum + nats, n + 1),
         None => (sum, n),
     })
 }
@@ -266,6 +285,17 @@ mod tests {
         let (nats, terms) = surprise(&[4.0, 4.0, 0.0, 9.0], 2, &[0, 1]);
         assert_eq!(terms, 1);
         assert!((nats - 2.0f64.ln()).abs() < 1e-12);
+        assert_eq!(surprisal(&[4.0, 4.0], 2), None);
+        assert!(surprisal(&[4.0, f32::INFINITY], 0).is_some_and(f64::is_nan));
+    }
+
+    #[test]
+    fn the_quantile_is_that_of_the_nearest_rank() {
+        let of = |rows: usize| {
+            let divergences = (1..=rows).rev().map(|i| i as f64).collect();
+            LogitGap { divergences, ..LogitGap::new(2) }.divergence().p99
+        };
+        assert_eq!([1, 2, 99, 100, 101, 200, 1000].map(of), [1.0, 2.0, 99.0, 99.0, 100.0, 198.0, 990.0]);
     }
 
     #[test]

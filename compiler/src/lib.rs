@@ -4,6 +4,7 @@
 pub mod bundle;
 pub mod doctor;
 pub mod engine;
+pub mod golden;
 pub mod import;
 pub mod link;
 pub mod package;
@@ -20,4 +21,5 @@ pub mod check;
 pub mod compare;
 #[cfg(feature = "reference")]
 pub mod reference;
+pub mod score;
 pub mod streams;

@@ -1,6 +1,5 @@
-//! The warehouse student as bundles: Hugging Face's own answers from f32, and recorded figures for what quantization costs.
-//!
-//! The figures are those of README.md; a change that moves one states it there and here.
+//! The warehouse student as bundles: Hugging Face's own answers from f32, and bundles of one scheme that agree whatever compiled them.
+//! What the schemes cost is `quality.rs`'s.
 #![cfg(all(feature = "llvm", target_arch = "x86_64"))]
 
 use std::fs;
@@ -13,14 +12,8 @@ use slmc_tests::native::{Built, build, logits, targets, tokens, vulkan_targets};
 
 /// Perplexity of the held-out text by Hugging Face in f32.
 const PERPLEXITY_F32: f64 = 14.96;
-/// That of `--quant q8g32`.
-const PERPLEXITY_Q8: f64 = 14.95;
-/// That of `--quant q4g32`.
-const PERPLEXITY_Q4: f64 = 15.12;
 /// Accepted answers of an f32 bundle, as of Hugging Face.
 const ACCEPTED_F32: usize = 160;
-/// Accepted answers of `--quant q4g32` on AVX-512 VNNI.
-const ACCEPTED_Q4: usize = 163;
 /// Tokens of the held-out text, and of a window of it.
 const HELDOUT: (usize, usize) = (4096, 256);
 
@@ -143,24 +136,9 @@ fn a_q8_bundle_gives_nearly_the_answers_of_an_f32_bundle() {
     for target in targets() {
         let reference = answers(&mut student(target, "f32").open(2));
         let mut engine = student(target, "q8g32").open(2);
-        let found = answers(&mut engine);
-        let (equal, accepted, ppl) = (equal(&found, &reference), accepted(&found), perplexity(&mut engine));
-        println!("{target} q8g32: {equal} of 200 answers equal, {accepted} accepted, perplexity {ppl:.4}");
+        let equal = equal(&answers(&mut engine), &reference);
+        println!("{target} q8g32: {equal} of 200 answers equal");
         assert!(equal >= 196, "{target}: {equal} of 200 answers are those of f32");
-        assert!((ppl - PERPLEXITY_Q8).abs() <= 0.02, "{target}: perplexity {ppl}");
-    }
-}
-
-#[test]
-fn a_q4_bundle_costs_no_more_than_recorded() {
-    for target in targets() {
-        let mut engine = student(target, "q4g32").open(2);
-        let (accepted, ppl) = (accepted(&answers(&mut engine)), perplexity(&mut engine));
-        println!("{target} q4g32: {accepted} of 200 answers accepted, perplexity {ppl:.4}");
-        // Targets differ in the order of sums, so an activation now and then is quantized to the other side.
-        let least = if target == "x86_64-avx512vnni" { ACCEPTED_Q4 } else { ACCEPTED_Q4 - 2 };
-        assert!(accepted >= least, "{target}: {accepted} answers accepted, recorded are {ACCEPTED_Q4}");
-        assert!((ppl - PERPLEXITY_Q4).abs() <= 0.02, "{target}: perplexity {ppl}");
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use serde::Deserialize;
+use slmc::golden::{Message, ROLES};
 
 use crate::report::Failure;
 
@@ -16,18 +17,6 @@ pub fn text(path: &Path) -> Result<String, Failure> {
     let read = if is_stdin { io::stdin().read_to_end(&mut bytes).map(|_| ()) } else { fs::read(path).map(|read| bytes = read) };
     read.map_err(|e| Failure::new(format_args!("{name}: {e}")))?;
     String::from_utf8(bytes).map_err(|e| Failure::new(format_args!("{name}: not UTF-8 at byte {}", e.utf8_error().valid_up_to())))
-}
-
-/// The roles that prompt tables know.
-const ROLES: [&str; 3] = ["system", "user", "assistant"];
-
-/// A message of a chat.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Message {
-    /// One of [`ROLES`].
-    pub role: String,
-    /// Its text.
-    pub content: String,
 }
 
 /// A chat as JSON: an array of `{"role": …, "content": …}`, or an object with that array as `messages`.

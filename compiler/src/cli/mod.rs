@@ -3,18 +3,23 @@
 mod bench;
 mod busy;
 mod check;
+mod compare;
 mod compile;
 mod device;
 mod devices;
 mod doctor;
+mod eval;
 mod graph;
 mod input;
 mod inspect;
 mod logits;
+mod model;
 mod opened;
 mod opt;
 mod package;
+mod passage;
 mod passes;
+mod ppl;
 mod roofline;
 mod run;
 mod sampling;
@@ -48,6 +53,12 @@ pub enum Command {
     Bench(bench::Args),
     /// Compare a bundle with its checkpoint: logits, divergence, tokens
     Check(check::Args),
+    /// Measure the perplexity of a text under a bundle or a checkpoint
+    Ppl(ppl::Args),
+    /// Compare two models on a text: perplexity, divergence, likeliest tokens
+    Compare(compare::Args),
+    /// Count the golden questions that a bundle or a checkpoint answers right
+    Eval(eval::Args),
     /// Check every byte of a bundle against its manifest
     Verify(verify::Args),
     /// Say what is in a bundle or a checkpoint
@@ -77,6 +88,9 @@ impl Command {
             Self::Logits(args) => logits::run(args),
             Self::Bench(args) => bench::run(args),
             Self::Check(args) => check::run(args),
+            Self::Ppl(args) => ppl::run(args),
+            Self::Compare(args) => compare::run(args),
+            Self::Eval(args) => eval::run(args),
             Self::Verify(args) => verify::run(args),
             Self::Inspect(args) => inspect::run(args),
             Self::Package(args) => package::run(args),

@@ -21,10 +21,19 @@ pub struct Opened {
 impl Opened {
     /// Checks everything but weights and tokenizer, then lets the stub check these and opens a session.
     pub fn open(dir: &Path, args: &DeviceArgs) -> Result<Self, Failure> {
+        Self::with_stamps(dir, args, cache_folder("stamps"))
+    }
+
+    /// As [`Opened::open`], for a bundle that is opened once: its stamp is not kept.
+    pub fn open_unstamped(dir: &Path, args: &DeviceArgs) -> Result<Self, Failure> {
+        Self::with_stamps(dir, args, None)
+    }
+
+    fn with_stamps(dir: &Path, args: &DeviceArgs, cache_dir: Option<PathBuf>) -> Result<Self, Failure> {
         let bundle = Bundle::open(dir)?;
         bundle.verify(Depth::BeforeLoad, true)?;
         let device = args.number(&bundle.manifest)?;
-        let options = EngineOptions { threads: args.threads.unwrap_or(0), cache_dir: stamp_folder(), device, ..EngineOptions::default() };
+        let options = EngineOptions { threads: args.threads.unwrap_or(0), cache_dir, device, ..EngineOptions::default() };
         let engine = Engine::open(dir, &options)?;
         Ok(Self { bundle, engine })
     }
@@ -55,11 +64,11 @@ impl From<EngineError> for Failure {
     }
 }
 
-/// Where stamps of verified bundles are kept, so that a bundle is hashed once: the user's cache folder, if there is one.
-fn stamp_folder() -> Option<PathBuf> {
+/// A folder of slmc's in the user's cache folder, if there is one. `stamps` has those of verified bundles, so that a bundle is hashed once.
+pub fn cache_folder(name: &str) -> Option<PathBuf> {
     let given = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = given("XDG_CACHE_HOME").or_else(|| Some(given("HOME")?.join(".cache")))?;
-    let folder = cache.join("slmc").join("stamps");
+    let folder = cache.join("slmc").join(name);
     std::fs::create_dir_all(&folder).ok()?;
     Some(folder)
 }

@@ -54,7 +54,8 @@ fn bad_token_ids_are_refused() {
     assert!(!out.exists());
 }
 
-fn with_input(args: &[&str], input: &[u8]) -> Ran {
+/// Runs the command to its end with something on standard input.
+pub fn with_input(args: &[&str], input: &[u8]) -> Ran {
     let mut child = command(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command starts");
     // a command that fails early reads nothing
     let _ = child.stdin.take().expect("piped").write_all(input);

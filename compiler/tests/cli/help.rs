@@ -2,7 +2,8 @@
 
 use crate::run::slmc;
 
-const COMMANDS: [&str; 12] = ["compile", "run", "logits", "bench", "check", "verify", "inspect", "graph", "targets", "devices", "passes", "opt"];
+const COMMANDS: [&str; 15] =
+    ["compile", "run", "logits", "bench", "check", "ppl", "compare", "eval", "verify", "inspect", "graph", "targets", "devices", "passes", "opt"];
 
 #[test]
 fn every_command_has_help() {

@@ -19,8 +19,14 @@ mod answers;
 #[cfg(any(feature = "cranelift", feature = "llvm"))]
 mod bench;
 #[cfg(any(feature = "cranelift", feature = "llvm"))]
+mod compare;
+#[cfg(any(feature = "cranelift", feature = "llvm"))]
 mod disk;
+#[cfg(any(feature = "cranelift", feature = "llvm"))]
+mod eval;
 #[cfg(feature = "llvm")]
 mod package;
+#[cfg(any(feature = "cranelift", feature = "llvm"))]
+mod ppl;
 #[cfg(any(feature = "cranelift", feature = "llvm"))]
 mod tamper;
