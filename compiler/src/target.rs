@@ -113,7 +113,7 @@ fn apply(target: &mut Target, part: &str) -> Result<(), String> {
             target.block_rows = value.parse().ok().filter(fits).ok_or_else(|| format!("expected a power of two in {lanes}..=32"))?;
         }
         "memory" => target.memory_budget = bytes(value).ok_or("expected bytes such as 512M or 2G")?,
-        "dot" => target.dot = dot_named(value).ok_or("expected one of u8i8, pairs, i8i8, none")?,
+        "dot" => target.dot = dot_named(value).ok_or("expected one of u8i8, pairs, i8i8, mmla, none")?,
         _ => return Err("expected one of cores, l2, memory, rows, dot".to_owned()),
     }
     Ok(())
@@ -156,7 +156,7 @@ fn known_feature(name: &str) -> Result<&'static str, String> {
 }
 
 fn dot_named(name: &str) -> Option<DotKind> {
-    let kinds = [("u8i8", DotKind::U8I8), ("pairs", DotKind::Pairs), ("i8i8", DotKind::I8I8), ("none", DotKind::None)];
+    let kinds = [("u8i8", DotKind::U8I8), ("pairs", DotKind::Pairs), ("i8i8", DotKind::I8I8), ("mmla", DotKind::Mmla), ("none", DotKind::None)];
     kinds.into_iter().find(|(known, _)| *known == name).map(|(_, kind)| kind)
 }
 
@@ -175,6 +175,8 @@ fn dot_of(target: &Target) -> DotKind {
             (false, true) => DotKind::Pairs,
             (false, false) => DotKind::None,
         }
+    } else if has("dotprod") && has("i8mm") {
+        DotKind::Mmla
     } else if has("dotprod") {
         DotKind::I8I8
     } else {
@@ -269,6 +271,9 @@ mod tests {
         assert_eq!(spec.target.dot, DotKind::Pairs);
         assert_eq!(spec.text, "x86_64-avx512vnni,cores=4,l2=512K,memory=2G,-avx512vnni");
         assert_eq!(TargetSpec::parse("x86_64-avx2,dot=i8i8").expect("good").target.dot, DotKind::I8I8);
+        let dot = |text: &str| TargetSpec::parse(text).expect("good").target.dot;
+        assert_eq!((dot("linux-arm64-dotprod,+i8mm"), dot("linux-arm64-i8mm,-i8mm")), (DotKind::Mmla, DotKind::I8I8));
+        assert_eq!(dot("linux-arm64-i8mm,dot=i8i8"), DotKind::I8I8);
         let spec = TargetSpec::parse("vulkan-generic,lanes=256,shared=32K,buffers=16,binding=1G,+int_dot,memory=4G").expect("good");
         let gpu = spec.target.gpu.expect("a GPU");
         assert_eq!((gpu.lanes, gpu.shared_bytes, gpu.storage_buffers, gpu.binding_bytes), (256, 32 << 10, 16, 1 << 30));

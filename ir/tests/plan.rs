@@ -105,8 +105,8 @@ fn text_comes_back() {
 #[test]
 fn packed_sections_come_back() {
     let contents = [
-        "matrix q4g32 lanes 16 q8_offset 0 k 64 rows [zip(w0[0..8], w0[8..16]), w1[4294967295..4294967296], zero 3, w1[0..4]]",
-        "matrix q8g32 lanes 8 q8_offset 128 k 33 rows []",
+        "matrix q4g32 lanes 16 k_step 8 q8_offset 0 k 64 rows [zip(w0[0..8], w0[8..16]), w1[4294967295..4294967296], zero 3, w1[0..4]]",
+        "matrix q8g32 lanes 8 k_step 4 q8_offset 128 k 33 rows []",
         "gather [w3[5..6], w4[0..2], zero 1]",
         "vector w9 len 7",
         "vector w9 len 7 plus 0x1p0",

@@ -130,7 +130,7 @@ fn integer_dots_stay_exact() {
             }
             let inputs = [a, b];
             let expected = run(&kernel, &inputs, 128);
-            for dot in [DotKind::U8I8, DotKind::Pairs, DotKind::I8I8, DotKind::None] {
+            for dot in [DotKind::U8I8, DotKind::Pairs, DotKind::I8I8, DotKind::Mmla, DotKind::None] {
                 let legal = legal(kernel.clone(), dot);
                 assert_eq!(run(&legal, &inputs, 128), expected, "{dot:?}, signed {signed}, most {max_a}");
             }

@@ -7,7 +7,8 @@
  *     Answer: f32 logits[a][vocab], u32 ids[c].
  *   1 (tokenize): a bytes of text with flags b. Data: the text. Answer: u32 count, u32 ids[count].
  *   2 (generate): a tokens of a prompt, at most b of an answer. Data: u32 ids[a]. Answer: u32 count, u32 bytes, ids, text.
- *   3 (count): a tokens from position b on, all in one step, between the markers of count.c. Data: u32 ids[b + a]. Answer: u32 0.
+ *   3 (count): a tokens from position b on, all in one step, between the markers of count.c; with logits of the last if c is not 0.
+ *     Data: u32 ids[b + a]. Answer: u32 0.
  * A failed call ends the program with status 3 and the message on standard error.
  */
 #include <dlfcn.h>
@@ -90,13 +91,13 @@ static void evaluate(slm_session *session, uint32_t vocab, const uint32_t *ids, 
 #endif
 
 /* One step alone: the cache before it is filled outside the markers. */
-static void count(slm_session *session, const uint32_t *ids, uint32_t more, uint32_t position) {
-  uint32_t done = 0;
+static void count(slm_session *session, const uint32_t *ids, uint32_t more, uint32_t position, uint32_t logits) {
+  uint32_t done = 0, flags = logits ? SLM_LOGITS_LAST : SLM_LOGITS_NONE;
   check(p_slm_reset(session, &fault));
   check(p_slm_set_chunk(session, 0, &fault));
   if (position > 0) check(p_slm_eval(session, ids, position, SLM_LOGITS_NONE, NULL, 0, &fault));
   BEGIN;
-  int32_t code = p_slm_eval(session, ids + position, more, SLM_LOGITS_NONE, NULL, 0, &fault);
+  int32_t code = p_slm_eval(session, ids + position, more, flags, NULL, 0, &fault);
   END;
   check(code);
   give(&done, sizeof done);
@@ -132,7 +133,7 @@ int main(int argc, char **argv) {
     if (kind == 0) {
       evaluate(session, info.vocab, data, a, b, c);
     } else if (kind == 3) {
-      count(session, data, a, b);
+      count(session, data, a, b, c);
     } else if (kind == 1) {
       size_t count;
       uint32_t *ids = get(((size_t)a + 16) * sizeof *ids);

@@ -75,11 +75,12 @@ impl Emulator {
         Some(Self { folder })
     }
 
-    /// Instructions of the body for one step of the last `step` of `ids`, the others being in the cache; one thread.
+    /// Instructions of one step of the last `step` of `ids`, the others being in the cache, with the head for the last one if `head`;
+    /// one thread.
     ///
     /// # Panics
     /// When the plugin does not compile or the runner fails.
-    pub fn count(&self, bundle: &Path, cpu: &str, ids: &[u32], step: u32) -> Instructions {
+    pub fn count(&self, bundle: &Path, cpu: &str, ids: &[u32], step: u32, head: bool) -> Instructions {
         let (plugin, out) = (self.folder.path().join("count.so"), self.folder.path().join("count.txt"));
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("emulated/count.c");
         let run = Command::new("cc").args(["-O2", "-Wall", "-Werror", "-shared", "-fPIC"]).arg(source).arg("-o").arg(&plugin).output();
@@ -88,7 +89,7 @@ impl Emulator {
         let mut command = self.command(cpu);
         command.arg("-plugin").arg(format!("{},out={}", plugin.display(), out.display()));
         let mut emulated = self.start(command, bundle, 1).unwrap_or_else(|e| panic!("{e}"));
-        emulated.request([3, step, ids.len() as u32 - step, 0], &words(ids));
+        emulated.request([3, step, ids.len() as u32 - step, head.into()], &words(ids));
         emulated.ids(1);
         drop(emulated);
         let text = fs::read_to_string(&out).expect("the plugin wrote its counts");

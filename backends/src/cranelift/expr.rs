@@ -62,6 +62,7 @@ pub(super) fn expr(f: &mut Func<'_>, e: &Expr, to: Type) -> Result<Value, Fault>
             let (a, b) = (f.operand(*a, pairs)?, f.operand(*b, pairs)?);
             Ok(vector::dot2(f, a, b, to))
         }
+        Expr::Mmla(..) => Err(Fault("mmla is not legal".into())),
         Expr::Repeat(a) => {
             let from = f.type_of(*a, Type::scalar(to.scalar));
             let a = f.operand(*a, from)?;

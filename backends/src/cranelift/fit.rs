@@ -14,7 +14,7 @@ pub(super) fn fit(target: &Target) -> Target {
     let dot = match (x86, target.dot) {
         (true, DotKind::U8I8) if has("avx512vl") && has("avx512vnni") => DotKind::U8I8,
         (true, DotKind::U8I8 | DotKind::Pairs) => DotKind::Pairs,
-        (true, DotKind::I8I8 | DotKind::None) => DotKind::None,
+        (true, DotKind::I8I8 | DotKind::Mmla | DotKind::None) => DotKind::None,
         (false, _) => DotKind::I8I8,
     };
     // No device is asked for what the code does not use.

@@ -100,10 +100,11 @@ fn value_fault(kernel: &Kernel, value: &Value, target: &Target) -> Option<(Strin
             let here = match target.dot {
                 DotKind::U8I8 => !signed,
                 DotKind::I8I8 => signed,
-                DotKind::Pairs | DotKind::None => false,
+                DotKind::Pairs | DotKind::Mmla | DotKind::None => false,
             };
             (!here).then(|| (format!("dot4 of {} and i8", if signed { "i8" } else { "u8" }), LEGALIZE))
         }
+        Expr::Mmla(..) => Some(("mmla".into(), "use dot4, or lower for this target as the back end fits it")),
         Expr::Dot2(..) if to.scalar == Scalar::I16 && !is_x86(target) => Some(("dot2 of bytes".into(), LEGALIZE)),
         _ => None,
     }

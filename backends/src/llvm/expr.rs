@@ -45,6 +45,10 @@ pub(super) fn expr<'ctx>(f: &Func<'_, 'ctx>, e: &Expr, to: Type) -> Result<Value
             let pairs = |s| Type::vector(s, to.lanes * 2);
             vector::dot2(f, f.operand(*a, pairs(of_a))?, f.operand(*b, pairs(of_b))?, to)
         }
+        Expr::Mmla(acc, a, b) => {
+            let bytes = Type::vector(Scalar::I8, to.lanes * 4);
+            vector::mmla(f, f.operand(*acc, to)?, f.operand(*a, bytes)?, f.operand(*b, bytes)?, to)
+        }
         Expr::Repeat(a) => {
             let from = f.type_of(*a, Type::scalar(to.scalar));
             vector::repeat(f, f.operand(*a, from)?, from, to)

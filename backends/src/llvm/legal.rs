@@ -13,8 +13,8 @@ struct Architecture {
     features: &'static [&'static str],
     /// Features that every target needs.
     ground: &'static [&'static str],
-    /// The dot product that is one instruction, with the features it needs.
-    dot: (DotKind, &'static [&'static str]),
+    /// The kinds of dot product that are one instruction, with the features they need.
+    dots: &'static [(DotKind, &'static [&'static str])],
 }
 
 const X86_64: Architecture = Architecture {
@@ -53,7 +53,7 @@ const X86_64: Architecture = Architecture {
         "avx512vnni",
     ],
     ground: &["avx2", "fma", "f16c"],
-    dot: (DotKind::U8I8, &["avx512vnni", "avx512vl"]),
+    dots: &[(DotKind::U8I8, &["avx512vnni", "avx512vl"])],
 };
 
 /// NEON, fused multiply-add and conversions of f16 are a part of every 64-bit Arm CPU.
@@ -89,7 +89,7 @@ const AARCH64: Architecture = Architecture {
     ],
     features: &["dotprod", "i8mm", "fp16"],
     ground: &[],
-    dot: (DotKind::I8I8, &["dotprod"]),
+    dots: &[(DotKind::I8I8, &["dotprod"]), (DotKind::Mmla, &["dotprod", "i8mm"])],
 };
 
 impl Architecture {
@@ -99,6 +99,11 @@ impl Architecture {
             Some("aarch64") => Some(&AARCH64),
             _ => None,
         }
+    }
+
+    /// Features that dot products of a kind need, if it has that kind.
+    fn dot_features(&self, kind: DotKind) -> Option<&'static [&'static str]> {
+        self.dots.iter().find(|(has, _)| *has == kind).map(|(_, features)| *features)
     }
 }
 
@@ -137,8 +142,8 @@ fn target_faults(target: &Target) -> Vec<Unsupported> {
     if target.vector_bits == 512 {
         needed.extend(["avx512f", "avx512bw", "avx512vl", "avx512dq"]);
     }
-    if target.dot == arch.dot.0 {
-        needed.extend(arch.dot.1);
+    if let Some(features) = arch.dot_features(target.dot) {
+        needed.extend(features);
     }
     needed.dedup();
     for feature in needed.into_iter().filter(|f| !target.features.contains(f)) {
@@ -170,12 +175,15 @@ fn value_fault(kernel: &Kernel, value: &Value, target: &Target) -> Option<(Strin
         }
         Expr::Dot4 { a, .. } => {
             const LEGALIZE: &str = "legalize the module for this target first";
-            if Architecture::of(target).is_none_or(|arch| target.dot != arch.dot.0) {
+            if Architecture::of(target).and_then(|arch| arch.dot_features(target.dot)).is_none() {
                 return Some(("dot4".into(), LEGALIZE));
             }
             let signed = of(*a).is_some_and(|t| t.scalar == Scalar::I8);
-            let takes_signed = target.dot == DotKind::I8I8;
+            let takes_signed = matches!(target.dot, DotKind::I8I8 | DotKind::Mmla);
             (signed != takes_signed).then(|| (format!("dot4 of {} and i8", if signed { "i8" } else { "u8" }), LEGALIZE))
+        }
+        Expr::Mmla(..) if target.dot != DotKind::Mmla => {
+            Some(("mmla".into(), "use dot4, or choose a target with i8mm, whose dot products are of the kind mmla"))
         }
         Expr::Dot2(..) if !target.triple.starts_with("x86_64") => Some(("dot2".into(), "legalize the module for this target first")),
         Expr::Dot2(..) if to.bytes() < 4 => Some((format!("dot2 to {to}"), "use at least four bytes")),

@@ -106,6 +106,15 @@ pub(super) fn dot4<'ctx>(f: &Func<'_, 'ctx>, acc: Value<'ctx>, a: Value<'ctx>, b
     })
 }
 
+/// `acc + A·Bᵀ` per register of two rows of eight bytes; `to` is the type of `acc` and the result.
+pub(super) fn mmla<'ctx>(f: &Func<'_, 'ctx>, acc: Value<'ctx>, a: Value<'ctx>, b: Value<'ctx>, to: Type) -> Result<Value<'ctx>, Fault> {
+    by_registers(f, &[acc, a, b], to, |bytes, parts| {
+        let bytes = f.cx.i8_type().vec_type(bytes);
+        let parts = [parts[0], f.bits(parts[1], bytes.into())?, f.bits(parts[2], bytes.into())?];
+        f.compute("llvm.aarch64.neon.smmla", &[parts[0].get_type(), bytes.into()], &parts)
+    })
+}
+
 /// Sums of products of two neighbours: u8·i8 → i16 or i16·i16 → i32, by the result's type `to`.
 pub(super) fn dot2<'ctx>(f: &Func<'_, 'ctx>, a: Value<'ctx>, b: Value<'ctx>, to: Type) -> Result<Value<'ctx>, Fault> {
     let words = to.scalar == Scalar::I32;

@@ -55,6 +55,7 @@ pub(super) fn expr(f: &mut Func<'_, '_>, e: &Expr, ty: Type) -> Result<V, Fault>
         }
         Expr::Dot4 { acc, a, b, .. } => dot4(f, *acc, *a, *b, ty),
         Expr::Dot2(..) => Err(Fault("dot2 is not legal".into())),
+        Expr::Mmla(..) => Err(Fault("mmla is not legal".into())),
         Expr::Repeat(a) => {
             let from = type_of(f, *a)?;
             let (v, have) = (f.operand(*a, from)?, f.form(from)?.shape().1);

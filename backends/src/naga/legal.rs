@@ -161,6 +161,7 @@ fn value_fault(kernel: &Kernel, value: &Value, halves: Halves, gpu: &Gpu) -> Opt
         Expr::Dot4 { a, max_a, .. } => (of(*a).is_some_and(|t| t.scalar == Scalar::U8) && *max_a > 127)
             .then(|| (format!("dot4 of u8 up to {max_a} and i8"), "keep the u8 within 127, or legalize the module first")),
         Expr::Dot2(..) => Some(("dot2".into(), "keep the dot4 that it was made of, or convert to i32")),
+        Expr::Mmla(..) => Some(("mmla".into(), "use dot4: no GPU target has products of byte matrices")),
         Expr::Repeat(a) => repeat_fault(of(*a)?, to, halves),
         Expr::Extract(a, _) => operand_packed(*a).map(|t| (format!("a lane of {t}"), "convert to 32-bit numbers first")),
         Expr::Shuffle(a, ..) => operand_packed(*a).map(|t| (format!("a shuffle of {t}"), "convert to 32-bit numbers first")),

@@ -79,7 +79,7 @@ pub(super) fn halves(kernel: &Kernel) -> Halves {
         Expr::Select(c, ..) => is_half(ty) && kernel.operand_type(*c).is_some_and(Type::is_vector),
         Expr::Cmp(_, a, _) | Expr::Extract(a, _) | Expr::Reduce(_, a) => kernel.operand_type(*a).is_some_and(is_half),
         Expr::Convert(a) => is_half(ty) && kernel.operand_type(*a).is_some_and(|t| matches!(t.scalar, Scalar::I32 | Scalar::U32)),
-        Expr::Builtin(_) | Expr::Bitcast(_) | Expr::Dot4 { .. } | Expr::Dot2(..) | Expr::Repeat(_) => false,
+        Expr::Builtin(_) | Expr::Bitcast(_) | Expr::Dot4 { .. } | Expr::Dot2(..) | Expr::Mmla(..) | Expr::Repeat(_) => false,
     };
     let values = kernel.values.iter().any(|(_, v)| single(v.ty) || matches!(&v.def, Def::Expr(e) if computes(v.ty, e)));
     let vars = kernel.vars.iter().any(|(_, ty)| single(*ty));

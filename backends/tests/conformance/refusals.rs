@@ -54,6 +54,28 @@ fn unsupported_names_everything() {
     assert_eq!(found.len(), 6, "{text}");
 }
 
+#[test]
+fn products_of_byte_matrices_are_refused_where_there_are_none() {
+    let mut b = KernelBuilder::new("tiles", BOUNDS, [1, 1, 1]);
+    let data = b.param("data", Type::scalar(Scalar::I8), 64, Access::ReadWrite, 64);
+    let bytes = b.load(Type::vector(Scalar::I8, 16), data, 0u32);
+    let acc = b.constant(Type::vector(Scalar::I32, 4), 0i32);
+    let sums = b.mmla(acc, bytes, bytes);
+    b.store(data, 32u32, sums);
+    let mut module = KernelModule::default();
+    module.kernels.push(b.finish());
+    let refused = |backend: &dyn slmc_backends::Backend, target: &str| {
+        let target = known::find(target).expect("a known target");
+        backend.unsupported(&module, &backend.fit(&target)).iter().any(|u| u.what == "mmla")
+    };
+    for backend in slmc_backends::all() {
+        assert!(refused(backend, if backend.name() == "naga" { "vulkan-desktop" } else { "x86_64-avx2" }), "{}", backend.name());
+        if backend.name() != "naga" {
+            assert_eq!(refused(backend, "linux-arm64-i8mm"), backend.name() == "cranelift", "{}", backend.name());
+        }
+    }
+}
+
 /// Without Cranelift's view of the target and legalization, everything that they keep from it is refused.
 #[cfg(feature = "cranelift")]
 #[test]

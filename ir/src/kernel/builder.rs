@@ -160,6 +160,12 @@ impl KernelBuilder {
         self.expr(ty, Expr::Dot4 { acc: acc.into(), a: a.into(), b: b.into(), max_a })
     }
 
+    /// `acc + A·Bᵀ` per segment of two rows of eight bytes.
+    pub fn mmla(&mut self, acc: ValueId, a: ValueId, b: ValueId) -> ValueId {
+        let ty = self.ty(acc);
+        self.expr(ty, Expr::Mmla(acc.into(), a.into(), b.into()))
+    }
+
     /// Lanes of `a` and `b` in another order.
     pub fn shuffle(&mut self, a: ValueId, b: ValueId, lanes: Vec<u16>) -> ValueId {
         let ty = Type::vector(self.ty(a).scalar, lanes.len() as u16);

@@ -61,6 +61,10 @@ pub enum Expr {
     /// Sums of products of two neighbours: (u8x2N, i8x2N) → i16xN, whose sums must fit i16; or (i16x2N, i16x2N) → i32xN.
     /// Made by legalization.
     Dot2(Operand, Operand),
+    /// Matrix multiply-accumulate of bytes, per segment of four lanes: `acc + A·Bᵀ`, where A and B have two rows of eight
+    /// columns. Lane 2i + j of a segment gains `Σ_c a[8i + c]·b[8j + c]`, c in 0..8, of the same segment's sixteen bytes. acc and
+    /// result i32x4N, a and b i8x16N.
+    Mmla(Operand, Operand, Operand),
     /// Repeats the lanes of the operand (N of them, 1 for a scalar) until the result (a multiple of N) is full.
     Repeat(Operand),
     /// One lane of a vector.
@@ -221,7 +225,7 @@ impl Expr {
             Expr::Builtin(_) => vec![],
             Expr::Unary(_, a) | Expr::Convert(a) | Expr::Bitcast(a) | Expr::Repeat(a) | Expr::Extract(a, _) | Expr::Reduce(_, a) => vec![*a],
             Expr::Binary(_, a, b) | Expr::Cmp(_, a, b) | Expr::Dot2(a, b) | Expr::Shuffle(a, b, _) => vec![*a, *b],
-            Expr::Fma(a, b, c) | Expr::Select(a, b, c) | Expr::Dot4 { acc: a, a: b, b: c, .. } => vec![*a, *b, *c],
+            Expr::Fma(a, b, c) | Expr::Mmla(a, b, c) | Expr::Select(a, b, c) | Expr::Dot4 { acc: a, a: b, b: c, .. } => vec![*a, *b, *c],
         }
     }
     /// Calls `f` on every operand, which it may replace.
@@ -233,7 +237,7 @@ impl Expr {
                 f(a);
                 f(b);
             }
-            Expr::Fma(a, b, c) | Expr::Select(a, b, c) | Expr::Dot4 { acc: a, a: b, b: c, .. } => {
+            Expr::Fma(a, b, c) | Expr::Mmla(a, b, c) | Expr::Select(a, b, c) | Expr::Dot4 { acc: a, a: b, b: c, .. } => {
                 f(a);
                 f(b);
                 f(c);

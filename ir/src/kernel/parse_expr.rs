@@ -122,6 +122,7 @@ impl Parser<'_, '_> {
             "bitcast" => |s| s.operand().map(Expr::Bitcast),
             "dot4" => Self::dot4,
             "dot2" => |s| s.two().map(|(a, b)| Expr::Dot2(a, b)),
+            "mmla" => |s| s.three().map(|(acc, a, b)| Expr::Mmla(acc, a, b)),
             "repeat" => |s| s.operand().map(Expr::Repeat),
             "extract" => |s| {
                 let a = s.operand()?;

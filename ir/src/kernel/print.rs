@@ -93,6 +93,7 @@ impl fmt::Display for Expr {
             Expr::Bitcast(a) => write!(f, "bitcast {a}"),
             Expr::Dot4 { acc, a, b, max_a } => write!(f, "dot4 {acc}, {a}, {b} {{max_a = {max_a}}}"),
             Expr::Dot2(a, b) => write!(f, "dot2 {a}, {b}"),
+            Expr::Mmla(acc, a, b) => write!(f, "mmla {acc}, {a}, {b}"),
             Expr::Repeat(a) => write!(f, "repeat {a}"),
             Expr::Extract(a, lane) => write!(f, "extract {a}, {lane}"),
             Expr::Shuffle(a, b, lanes) => write!(f, "shuffle {a}, {b}, {lanes:?}"),

@@ -269,9 +269,13 @@ impl Walk<'_> {
                 let ((al, ah), (bl, bh)) = (self.range(&a, scalar), self.range(&b, scalar));
                 self.facts.unknown(al.min(bl), ah.max(bh))
             }
-            Expr::Bitcast(_) | Expr::Dot4 { .. } | Expr::Dot2(..) | Expr::Reduce(ReduceOp::Add, _) | Expr::Fma(..) | Expr::Cmp(..) => {
-                self.any(scalar)
-            }
+            Expr::Bitcast(_)
+            | Expr::Dot4 { .. }
+            | Expr::Dot2(..)
+            | Expr::Mmla(..)
+            | Expr::Reduce(ReduceOp::Add, _)
+            | Expr::Fma(..)
+            | Expr::Cmp(..) => self.any(scalar),
         })
     }
 

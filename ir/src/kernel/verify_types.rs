@@ -157,6 +157,14 @@ impl Check<'_> {
                 let expected = Type::vector(result, found.lanes / 2);
                 self.demand(ty == expected, || format!("the result has type {ty}; expected {expected}"));
             }
+            Expr::Mmla(acc, a, b) => {
+                let ok = scalar == Scalar::I32 && ty.lanes.is_multiple_of(4);
+                self.demand(ok, || format!("the result has type {ty}; expected i32 lanes, a multiple of four"));
+                let bytes = Type::vector(Scalar::I8, ty.lanes.saturating_mul(4));
+                self.operand(1, *acc, ty);
+                self.operand(2, *a, bytes);
+                self.operand(3, *b, bytes);
+            }
             Expr::Repeat(a) => {
                 let Some(from) = self.value(1, *a) else { return };
                 let ok = from.scalar == scalar && from.lanes > 0 && ty.lanes.is_multiple_of(from.lanes);

@@ -189,11 +189,12 @@ pub enum PackedContent {
 /// How a matrix lies in memory. Blocks of `lanes` rows follow each other; within one, groups along K follow each other.
 ///
 /// A group of a quantized matrix is `lanes` rows × `group` columns: the value bytes of every 32 columns one after the other,
-/// then `lanes` f16 scales. Value bytes come in vectors of `4 · lanes` bytes, in which row r has bytes `4r..4r+4`:
-/// - `q4`: 4 vectors; byte c of a row in vector j holds column 8j + c in the low nibble, 8j + 4 + c in the high one, as n.
-/// - `q6`: n + 32; 4 vectors of low nibbles as for q4, then 2 vectors of high bits: byte c of a row in vector h holds, in bits
-///   2i and 2i+1, the top bits of column 16h + 4i + c (i in 0..4).
-/// - `q8`: 8 vectors; byte c of a row in vector j holds column 4j + c, as n + `offset`.
+/// then `lanes` f16 scales. With s for `k_step`, value bytes come in vectors of `s · lanes` bytes, in which row r has bytes
+/// `s·r..s·r + s`; with s = 8, sixteen bytes are two rows of eight columns:
+/// - `q4`: 16/s vectors; byte c of a row in vector j holds column 2s·j + c in the low nibble, 2s·j + s + c in the high one, as n.
+/// - `q6`: n + 32; 16/s vectors of low nibbles as for q4, then 8/s vectors of high bits: byte c of a row in vector h holds, in bits
+///   2i and 2i+1, the top bits of column 4s·h + s·i + c (i in 0..4).
+/// - `q8`: 32/s vectors; byte c of a row in vector j holds column s·j + c, as n + `q8_offset`.
 ///
 /// An unquantized matrix has, per column, `lanes` elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,6 +203,9 @@ pub struct MatrixLayout {
     pub dtype: crate::graph::DType,
     /// Rows of a block.
     pub lanes: u16,
+    /// Neighbouring columns of a row in a vector of value bytes: 4, what a lane of a dot product takes, or 8, a row's in a matrix
+    /// product. 4 for unquantized formats, which do not use it.
+    pub k_step: u8,
     /// Added to each `q8` value so that it is unsigned (128) or not (0).
     pub q8_offset: u8,
 }

@@ -202,10 +202,11 @@ impl Parser<'_, '_> {
         self.cursor.advance();
         let span = self.cursor.span();
         let lanes = self.after("lanes")?;
+        let step = self.after("k_step")?;
         let offset = self.after("q8_offset")?;
-        match (u16::try_from(lanes), u8::try_from(offset)) {
-            (Ok(lanes), Ok(q8_offset)) => Ok(MatrixLayout { dtype, lanes, q8_offset }),
-            _ => Err(self.other(span, format!("lanes {lanes}, q8_offset {offset}; expected at most 65535 and 255"))),
+        match (u16::try_from(lanes), step, u8::try_from(offset)) {
+            (Ok(lanes), 4 | 8, Ok(q8_offset)) => Ok(MatrixLayout { dtype, lanes, k_step: step as u8, q8_offset }),
+            _ => Err(self.other(span, format!("lanes {lanes}, k_step {step}, q8_offset {offset}; expected at most 65535, 4 or 8, at most 255"))),
         }
     }
 

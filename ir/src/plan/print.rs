@@ -10,7 +10,7 @@
 //!     kv0 slot 0 k 4096 at 0 per 64
 //!   }
 //!   weights 20480 {
-//!     p0 "q" 16384 at 0 matrix q4g32 lanes 16 q8_offset 0 k 64 rows [zip(w0[0..8], w0[8..16]), w1[0..4], zero 12]
+//!     p0 "q" 16384 at 0 matrix q4g32 lanes 16 k_step 4 q8_offset 0 k 64 rows [zip(w0[0..8], w0[8..16]), w1[0..4], zero 12]
 //!     p1 "norm" 256 at 16384 vector w2 len 64
 //!   }
 //!   decode {
@@ -122,7 +122,7 @@ fn write_rows(f: &mut impl Write, rows: &[Row]) -> fmt::Result {
 fn write_content(f: &mut impl Write, content: &PackedContent) -> fmt::Result {
     match content {
         PackedContent::Matrix { layout, k, rows } => {
-            write!(f, "matrix {} lanes {} q8_offset {} k {k} rows ", layout.dtype, layout.lanes, layout.q8_offset)?;
+            write!(f, "matrix {} lanes {} k_step {} q8_offset {} k {k} rows ", layout.dtype, layout.lanes, layout.k_step, layout.q8_offset)?;
             write_rows(f, rows)
         }
         PackedContent::Vector { weight, len, plus } => {

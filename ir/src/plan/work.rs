@@ -14,7 +14,7 @@ use crate::kernel::{BinaryOp, Builtin, CmpOp, Def, Expr, Imm, Kernel, Operand, S
 /// Counts of a launch.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Work {
-    /// Multiply-adds of bytes (`dot4` has four a lane).
+    /// Multiply-adds of bytes: four a lane of `dot4`, eight a lane of `mmla`.
     pub byte_products: u64,
     /// Operations on floats: one a lane, two for `fma`; conversions are none.
     pub float_ops: u64,
@@ -128,6 +128,7 @@ impl Walk<'_> {
                 let lanes = u64::from(value.ty.lanes);
                 match e {
                     Expr::Dot4 { .. } => sum.byte_products += 4 * lanes,
+                    Expr::Mmla(..) => sum.byte_products += 8 * lanes,
                     Expr::Fma(..) => sum.float_ops += 2 * lanes,
                     Expr::Reduce(_, Operand::Value(x)) => {
                         let ty = kernel.values[*x].ty;

@@ -165,8 +165,14 @@ fn arm(triple: &'static str, cpu: &'static str, features: &[&'static str]) -> Ta
         features: features.to_vec(),
         vector_bits: 128,
         vector_registers: 32,
-        block_rows: 8,
-        dot: if features.contains(&"dotprod") { DotKind::I8I8 } else { DotKind::None },
+        block_rows: 16,
+        dot: if features.contains(&"i8mm") {
+            DotKind::Mmla
+        } else if features.contains(&"dotprod") {
+            DotKind::I8I8
+        } else {
+            DotKind::None
+        },
         half_convert: true,
         page_bytes: if triple == LINUX { 4096 } else { 16384 },
         cores: 4,

@@ -50,6 +50,8 @@ pub enum DotKind {
     Pairs,
     /// `sdot`: four i8·i8 products summed into i32.
     I8I8,
+    /// `smmla`, products of two rows by two rows of eight i8 summed into i32, beside `sdot`.
+    Mmla,
     /// None: widening multiplies.
     None,
 }

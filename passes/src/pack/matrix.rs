@@ -94,13 +94,14 @@ fn quantized(layout: MatrixLayout, values: &[f32], k: usize, out: &mut [u8]) {
 
 /// Puts the signed codes of 32 columns of one row to their bytes.
 fn place(layout: MatrixLayout, codes: &[i8], lane: usize, out: &mut [u8]) {
-    let vector = 4 * usize::from(layout.lanes);
+    let step = usize::from(layout.k_step);
+    let vector = step * usize::from(layout.lanes);
     let nibbles = |out: &mut [u8], offset: i8| {
-        for j in 0..4 {
-            for c in 0..4 {
-                let low = (codes[8 * j + c] + offset) as u8 & 15;
-                let high = (codes[8 * j + 4 + c] + offset) as u8 & 15;
-                out[j * vector + 4 * lane + c] = low | high << 4;
+        for (j, codes) in codes.chunks_exact(2 * step).enumerate() {
+            for c in 0..step {
+                let low = (codes[c] + offset) as u8 & 15;
+                let high = (codes[step + c] + offset) as u8 & 15;
+                out[j * vector + step * lane + c] = low | high << 4;
             }
         }
     };
@@ -108,17 +109,18 @@ fn place(layout: MatrixLayout, codes: &[i8], lane: usize, out: &mut [u8]) {
         DType::Q4 { .. } => nibbles(out, 8),
         DType::Q6 => {
             nibbles(out, 32);
-            for h in 0..2 {
-                for c in 0..4 {
-                    let two = |i: usize| ((codes[16 * h + 4 * i + c] + 32) as u8 >> 4) << (2 * i);
-                    out[(4 + h) * vector + 4 * lane + c] = two(0) | two(1) | two(2) | two(3);
+            let out = &mut out[PART / 2 / step * vector..];
+            for (h, codes) in codes.chunks_exact(4 * step).enumerate() {
+                for c in 0..step {
+                    let two = |i: usize| ((codes[step * i + c] + 32) as u8 >> 4) << (2 * i);
+                    out[h * vector + step * lane + c] = two(0) | two(1) | two(2) | two(3);
                 }
             }
         }
         _ => {
-            for j in 0..8 {
-                for c in 0..4 {
-                    out[j * vector + 4 * lane + c] = (codes[4 * j + c] as u8).wrapping_add(layout.q8_offset);
+            for (j, codes) in codes.chunks_exact(step).enumerate() {
+                for (c, &code) in codes.iter().enumerate() {
+                    out[j * vector + step * lane + c] = (code as u8).wrapping_add(layout.q8_offset);
                 }
             }
         }

@@ -232,6 +232,7 @@ impl Compiler<'_> {
             Expr::Bitcast(_) => Instr::Bitcast { from, to: ty, d, a: s(0) },
             Expr::Dot4 { max_a, .. } => Instr::Dot4 { max_a: *max_a, d, acc: s(0), a: s(1), b: s(2), n },
             Expr::Dot2(..) => Instr::Dot2 { narrow: scalar == Scalar::I16, d, a: s(0), b: s(1), n },
+            Expr::Mmla(..) => Instr::Mmla { d, acc: s(0), a: s(1), b: s(2), n },
             Expr::Repeat(_) => Instr::Repeat { d, a: s(0), from: usize::from(from.lanes), n },
             Expr::Extract(_, lane) => Instr::Move { d, a: s(0) + usize::from(*lane), n: 1 },
             Expr::Shuffle(_, _, lanes) => {
@@ -257,6 +258,10 @@ fn typed_operands(kernel: &Kernel, v: ValueId, expr: &Expr) -> Vec<(Operand, Typ
         Expr::Select(c, a, b) => vec![(*c, Type::scalar(Scalar::Bool)), (*a, ty), (*b, ty)],
         Expr::Convert(a) | Expr::Bitcast(a) | Expr::Repeat(a) | Expr::Extract(a, _) | Expr::Reduce(_, a) => vec![(*a, own(a))],
         Expr::Dot4 { acc, a, b, .. } => vec![(*acc, ty), (*a, own(a)), (*b, own(a).with_scalar(Scalar::I8))],
+        Expr::Mmla(acc, a, b) => {
+            let bytes = Type::vector(Scalar::I8, ty.lanes * 4);
+            vec![(*acc, ty), (*a, bytes), (*b, bytes)]
+        }
         Expr::Dot2(a, b) => {
             let other = if own(a).scalar == Scalar::U8 { Scalar::I8 } else { Scalar::I16 };
             vec![(*a, own(a)), (*b, own(a).with_scalar(other))]

@@ -82,6 +82,14 @@ pub(super) enum Instr {
         b: Slot,
         n: usize,
     },
+    /// `n`: lanes of the result.
+    Mmla {
+        d: Slot,
+        acc: Slot,
+        a: Slot,
+        b: Slot,
+        n: usize,
+    },
     Repeat {
         d: Slot,
         a: Slot,

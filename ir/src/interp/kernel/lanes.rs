@@ -227,6 +227,17 @@ pub(super) fn dot2(narrow: bool, d: &mut [u32], a: &[u32], b: &[u32]) -> Result<
     if over { Err(FaultKind::DotBound) } else { Ok(()) }
 }
 
+/// Per four lanes of `d`: two rows of eight lanes of `a` by two of `b`.
+pub(super) fn mmla(d: &mut [u32], acc: &[u32], a: &[u32], b: &[u32]) {
+    let segments = d.chunks_exact_mut(4).zip(acc.chunks_exact(4)).zip(a.chunks_exact(16).zip(b.chunks_exact(16)));
+    for ((d, acc), (a, b)) in segments {
+        for (n, (d, &acc)) in d.iter_mut().zip(acc).enumerate() {
+            let (row, column) = (&a[n / 2 * 8..][..8], &b[n % 2 * 8..][..8]);
+            *d = row.iter().zip(column).fold(acc, |sum, (a, b)| sum.wrapping_add(a.wrapping_mul(*b)));
+        }
+    }
+}
+
 fn binary_of(op: ReduceOp) -> BinaryOp {
     match op {
         ReduceOp::Add => BinaryOp::Add,

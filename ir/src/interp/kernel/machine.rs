@@ -243,6 +243,10 @@ impl Lane {
                     let (w, d) = split(w, d, n);
                     lanes::dot2(narrow, d, &w[a..a + 2 * n], &w[b..b + 2 * n])?;
                 }
+                Instr::Mmla { d, acc, a, b, n } => {
+                    let (w, d) = split(w, d, n);
+                    lanes::mmla(d, &w[acc..acc + n], &w[a..a + 4 * n], &w[b..b + 4 * n]);
+                }
                 Instr::Repeat { d, a, from, n } => {
                     let (w, d) = split(w, d, n);
                     for part in d.chunks_exact_mut(from) {

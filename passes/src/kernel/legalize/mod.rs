@@ -2,7 +2,7 @@
 //!
 //! - `exp` and `tanh` become polynomials on every target, the same on all.
 //! - `dot4` becomes what the target's [`DotKind`] offers: nothing to do for u8·i8 on `U8I8`, an offset for i8·i8 there, sums of
-//!   pairs on `Pairs`, widening multiplies on `None`. For `I8I8`, unsigned operands of at most 127 are taken as signed.
+//!   pairs on `Pairs`, widening multiplies on `None`. For `I8I8` and `Mmla`, unsigned operands of at most 127 are taken as signed.
 //! - `convert` from and to 16-bit floats becomes integer arithmetic where [`Target::half_convert`] is not set.
 //!
 //! Integer results stay the same; floats within what `super::exp` and `super::tanh` state. A legal module is unchanged
@@ -155,7 +155,7 @@ impl Rewrite<'_> {
                     let uses = &self.uses;
                     dot_pairs::expand(&mut s, ty, &e, |o| matches!(o, Operand::Value(v) if uses.get(v.index()) == Some(&1)))
                 }
-                DotKind::I8I8 => as_signed(&mut s, ty, acc, a, b, max_a),
+                DotKind::I8I8 | DotKind::Mmla => as_signed(&mut s, ty, acc, a, b, max_a),
                 DotKind::None => dot_widen::expand(&mut s, ty, acc, a, b),
             },
             _ => None,

@@ -1,13 +1,13 @@
 //! The embedding kernel: gathers rows of the packed table, in whatever layout its other uses (a tied head) chose, and
 //! writes residual rows and normed activations.
 
-use slmc_ir::graph::DType;
 use slmc_ir::kernel::{Access, BinaryOp, BufId, Builtin, KernelBuilder, Scalar, Type, ValueId};
 use slmc_ir::plan::{Extent, MatrixLayout};
 
 use super::activation::NormedOutput;
-use super::product::{Product, two_bits};
+use super::product::Product;
 use super::schedule::Schedule;
+use super::unpack::Unpack;
 use crate::lower::activation::GROUP;
 use crate::lower::codes::code_offset;
 use crate::lower::emit::Embed;
@@ -94,35 +94,18 @@ fn group(b: &mut KernelBuilder, layout: &MatrixLayout, table: BufId, piece: BufI
     let scale_at = b.add(base, scale_at);
     let scale = b.load(Type::scalar(Scalar::F16), table, scale_at);
     let scale = b.convert(scale, Scalar::F32);
-    let scale = b.repeat(scale, 4);
+    let scale = b.repeat(scale, u16::from(layout.k_step));
+    let step = u32::from(layout.k_step);
+    let mine = b.mul(lane, step);
     let at = b.mul(part, part_bytes);
     let at = b.add(base, at);
-    let mine = b.mul(lane, 4u32);
     let at = b.add(at, mine);
-    let signed = layout.dtype == DType::Q8 && layout.q8_offset == 0;
-    let four = Type::vector(if signed { Scalar::I8 } else { Scalar::U8 }, 4);
-    let vector = |b: &mut KernelBuilder, index: u32| {
-        let at = b.add(at, index * 4 * lanes);
-        b.load(four, table, at)
-    };
-    for m in 0..8 {
-        let codes = match layout.dtype {
-            DType::Q8 | DType::A8 => vector(b, m),
-            _ => {
-                let v = vector(b, m / 2);
-                let low = if m % 2 == 0 { b.binary(BinaryOp::And, v, 15i32) } else { b.binary(BinaryOp::Shr, v, 4i32) };
-                if layout.dtype == DType::Q6 {
-                    let high = vector(b, 4 + m / 4);
-                    let high = two_bits(b, high, m % 4);
-                    b.binary(BinaryOp::Or, low, high)
-                } else {
-                    low
-                }
-            }
-        };
+    let mut unpack = Unpack::one_row(*layout, table, at);
+    for m in 0..GROUP / step {
+        let codes = unpack.columns(b, m);
         let v = b.convert(codes, Scalar::F32);
         let v = b.sub(v, code_offset(layout) as f32);
         let v = b.mul(v, scale);
-        b.store(piece, 4 * m, v);
+        b.store(piece, step * m, v);
     }
 }

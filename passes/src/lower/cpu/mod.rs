@@ -2,8 +2,10 @@
 
 pub mod activation;
 pub mod attention;
+pub mod dots;
 pub mod embed;
 pub mod epilogue;
+pub mod groups;
 pub mod head_norm;
 pub mod heads;
 pub mod matmul;
@@ -11,6 +13,8 @@ pub mod norm;
 pub mod product;
 pub mod quantize;
 pub mod schedule;
+pub mod tiles;
+pub mod unpack;
 
 use slmc_ir::graph::{AttentionAttrs, DType};
 use slmc_ir::kernel::Kernel;
@@ -45,7 +49,8 @@ impl Emit for Cpu {
 
     fn matrix_layout(&self, dtype: DType) -> MatrixLayout {
         let q8_offset = if dtype == DType::Q8 { self.sched.q8_offset } else { 0 };
-        MatrixLayout { dtype, lanes: self.sched.lanes, q8_offset }
+        let k_step = if dtype.is_quantized_weight() { self.sched.k_step } else { 4 };
+        MatrixLayout { dtype, lanes: self.sched.lanes, k_step, q8_offset }
     }
 
     fn packed_columns(&self, k: u32) -> u32 {

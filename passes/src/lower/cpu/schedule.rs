@@ -1,5 +1,6 @@
 //! Schedule parameters of the CPU kernels, derived from target data.
 
+use slmc_ir::plan::MatrixLayout;
 use slmc_ir::target::{DotKind, Target};
 
 use crate::lower::activation::GROUP;
@@ -11,6 +12,12 @@ pub struct Schedule {
     pub lanes: u16,
     /// Tokens whose accumulators are held in registers at once in prefill.
     pub token_tile: u32,
+    /// Columns of a row that lie together in a quantized matrix.
+    pub k_step: u8,
+    /// Rows of a block whose integer sums are formed together: all, or fewer where the sums of all would not fit in registers.
+    pub slice_rows: u16,
+    /// Whether a dot product takes its second factor as a lane of a vector, so that four lanes are loaded at once.
+    pub dot_by_lane: bool,
     /// Whether unpacked weights of a whole group fit in registers beside the accumulators.
     pub hold_weights: bool,
     /// Query rows of an attention tile.
@@ -35,24 +42,46 @@ impl Schedule {
         let lanes = target.block_rows;
         let registers = target.block_registers();
         let many = registers >= 32;
+        // Instructions that add to a vector of sums, for which the rows of a block may be taken apart.
+        let sums_in_place = matches!(target.dot, DotKind::I8I8 | DotKind::Mmla);
         Self {
             lanes,
+            k_step: if target.dot == DotKind::Mmla { 8 } else { 4 },
+            slice_rows: if sums_in_place { lanes.min(8) } else { lanes },
+            dot_by_lane: sums_in_place && target.vector_bits / 32 < lanes,
             token_tile: if many {
                 12
-            } else if registers >= 16 {
+            } else if registers >= 16 || sums_in_place {
                 4
             } else {
                 2
             },
             hold_weights: many,
-            attention_rows: if many { 12 } else { 6 },
+            attention_rows: if many {
+                12
+            } else if registers >= 16 {
+                6
+            } else {
+                4
+            },
             attention_positions: 64,
-            value_registers: if many { 24 } else { 10 },
+            value_registers: if many {
+                24
+            } else if registers >= 16 {
+                10
+            } else {
+                8
+            },
             prefetch_groups: 0,
             q8_offset: if target.dot == DotKind::U8I8 { 128 } else { 0 },
             decode_tile_bytes: 48 << 10,
             prefill_tile_macs: 12 << 20,
         }
+    }
+
+    /// Whether several tokens are multiplied by tiles of two rows and two tokens.
+    pub fn tiles(&self, layout: &MatrixLayout) -> bool {
+        layout.k_step == 8
     }
 
     /// Blocks of rows in a unit of [`GROUP`] features.

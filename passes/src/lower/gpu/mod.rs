@@ -54,7 +54,7 @@ impl Emit for Gpu {
     }
 
     fn matrix_layout(&self, dtype: DType) -> MatrixLayout {
-        MatrixLayout { dtype, lanes: BLOCK as u16, q8_offset: 0 }
+        MatrixLayout { dtype, lanes: BLOCK as u16, k_step: 4, q8_offset: 0 }
     }
 
     fn packed_columns(&self, k: u32) -> u32 {
