@@ -147,7 +147,9 @@ fn types_of_expressions() {
             (ty("i32x4"), Expr::Dot4 { acc: i.into(), a: u.into(), b: u.into(), max_a: 1 })
         }),
         ("expected u8 or i16 lanes", |_, _, i, _| (ty("i32x2"), Expr::Dot2(i.into(), i.into()))),
-        ("the result has type i32x2; expected i32 lanes, a multiple of four", |_, _, i, u| (ty("i32x2"), Expr::Mmla(i.into(), u.into(), u.into()))),
+        ("the result has type i32x2; expected i32 lanes, a multiple of four", |_, _, _, _| {
+            (ty("i32x2"), Expr::Mmla(0i32.into(), 1i32.into(), 1i32.into()))
+        }),
         ("operand 2, v3, has type u8x16; expected i8x16", |_, _, i, u| (ty("i32x4"), Expr::Mmla(i.into(), u.into(), 1i32.into()))),
         ("f32x4 cannot be repeated to f32x2", |_, a, _, _| (ty("f32x2"), Expr::Repeat(a.into()))),
         ("lane 4 of f32x4", |_, a, _, _| (ty("f32"), Expr::Extract(a.into(), 4))),

@@ -54,7 +54,7 @@ impl Product<'_> {
         match self.act {
             ActParams::A8 { q, s, z } => {
                 let groups = Groups { product: self, q: *q, s: *s, z: *z, start, row };
-                if sched.tiles(&self.layout) && self.tokens > 1 { tiles::emit(b, sched, &groups) } else { dots::emit(b, sched, &groups) }
+                if self.layout.k_step == 8 && self.tokens > 1 { tiles::emit(b, sched, &groups) } else { dots::emit(b, sched, &groups) }
             }
             ActParams::F32 { x } => self.emit_float(b, sched, *x, start, row),
         }

@@ -1,6 +1,5 @@
 //! Schedule parameters of the CPU kernels, derived from target data.
 
-use slmc_ir::plan::MatrixLayout;
 use slmc_ir::target::{DotKind, Target};
 
 use crate::lower::activation::GROUP;
@@ -10,7 +9,7 @@ use crate::lower::activation::GROUP;
 pub struct Schedule {
     /// f32 lanes of a vector: rows of a packed block, positions of a key block.
     pub lanes: u16,
-    /// Tokens whose accumulators are held in registers at once in prefill.
+    /// Tokens whose accumulators are held in registers at once in prefill; even.
     pub token_tile: u32,
     /// Columns of a row that lie together in a quantized matrix.
     pub k_step: u8,
@@ -77,11 +76,6 @@ impl Schedule {
             decode_tile_bytes: 48 << 10,
             prefill_tile_macs: 12 << 20,
         }
-    }
-
-    /// Whether several tokens are multiplied by tiles of two rows and two tokens.
-    pub fn tiles(&self, layout: &MatrixLayout) -> bool {
-        layout.k_step == 8
     }
 
     /// Blocks of rows in a unit of [`GROUP`] features.
