@@ -15,6 +15,7 @@ pub mod sharing;
 pub mod stub;
 pub mod target;
 pub mod tokenizer;
+pub mod tune;
 
 #[cfg(feature = "reference")]
 pub mod check;

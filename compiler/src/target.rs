@@ -7,7 +7,7 @@
 use std::num::NonZero;
 use std::thread;
 
-use slmc_ir::target::{DotKind, Gpu, Target, known};
+use slmc_ir::target::{DotKind, Gpu, Parameter, Target, known};
 use slmc_runtime_stub::abi::feature;
 
 /// A target and how it was asked for.
@@ -94,14 +94,25 @@ fn apply(target: &mut Target, part: &str) -> Result<(), String> {
         return Ok(());
     }
     let Some((key, value)) = part.split_once('=') else {
-        return Err(
-            "expected cores=N, l2=BYTES, memory=BYTES, rows=N, dot=KIND, +feature or -feature; on GPUs lanes=N, shared=BYTES, buffers=N, binding=BYTES"
-                .to_owned(),
-        );
+        let schedule: Vec<String> = Parameter::ALL.iter().map(|(_, name)| format!("{name}=N")).collect();
+        return Err(format!(
+            "expected cores=N, l2=BYTES, memory=BYTES, rows=N, dot=KIND, +feature or -feature; for the schedules of CPUs {}; on GPUs lanes=N, \
+             shared=BYTES, buffers=N, binding=BYTES",
+            schedule.join(", ")
+        ));
     };
     if let Some(gpu) = &mut target.gpu
         && apply_to_gpu(gpu, key, value)?
     {
+        return Ok(());
+    }
+    if target.gpu.is_none()
+        && let Some(parameter) = Parameter::named(key)
+    {
+        let (least, most) = parameter.range();
+        let even = if parameter == Parameter::TokenTile { "an even number" } else { "a number" };
+        let value = bytes(value).and_then(|n| u32::try_from(n).ok()).filter(|n| parameter.takes(*n));
+        target.tuning.set(parameter, value.ok_or_else(|| format!("expected {even} in {least}..={most}, such as {}", parameter.candidates()[1]))?);
         return Ok(());
     }
     match key {
@@ -114,7 +125,10 @@ fn apply(target: &mut Target, part: &str) -> Result<(), String> {
         }
         "memory" => target.memory_budget = bytes(value).ok_or("expected bytes such as 512M or 2G")?,
         "dot" => target.dot = dot_named(value).ok_or("expected one of u8i8, pairs, i8i8, mmla, none")?,
-        _ => return Err("expected one of cores, l2, memory, rows, dot".to_owned()),
+        _ => {
+            let schedule: Vec<&str> = Parameter::ALL.iter().map(|(_, name)| *name).collect();
+            return Err(format!("expected one of cores, l2, memory, rows, dot, {}", schedule.join(", ")));
+        }
     }
     Ok(())
 }
@@ -274,6 +288,8 @@ mod tests {
         let dot = |text: &str| TargetSpec::parse(text).expect("good").target.dot;
         assert_eq!((dot("linux-arm64-dotprod,+i8mm"), dot("linux-arm64-i8mm,-i8mm")), (DotKind::Mmla, DotKind::I8I8));
         assert_eq!(dot("linux-arm64-i8mm,dot=i8i8"), DotKind::I8I8);
+        let tuning = TargetSpec::parse("x86_64-avx2,token_tile=6,decode_tile=96K").expect("good").target.tuning;
+        assert_eq!([Parameter::TokenTile, Parameter::DecodeTile, Parameter::Prefetch].map(|p| tuning.get(p)), [Some(6), Some(96 << 10), None]);
         let spec = TargetSpec::parse("vulkan-generic,lanes=256,shared=32K,buffers=16,binding=1G,+int_dot,memory=4G").expect("good");
         let gpu = spec.target.gpu.expect("a GPU");
         assert_eq!((gpu.lanes, gpu.shared_bytes, gpu.storage_buffers, gpu.binding_bytes), (256, 32 << 10, 16, 1 << 30));
@@ -291,6 +307,9 @@ mod tests {
         assert!(message("vulkan-generic,+avx2").contains("subgroups"));
         assert!(message("vulkan-generic,lanes=48").contains("power of two"));
         assert!(message("x86_64-avx2,lanes=64").contains("expected one of"));
+        assert!(message("x86_64-avx2,token_tile=3").contains("an even number in 2..=32"));
+        assert!(message("x86_64-avx2,prefetch=65").contains("0..=64"));
+        assert!(message("vulkan-generic,token_tile=4").contains("expected one of"));
     }
 
     #[test]

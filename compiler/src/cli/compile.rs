@@ -20,6 +20,9 @@ pub struct Args {
     /// Device: `host` or a name of `slmc targets`, with overrides such as `x86_64-avx2,cores=4,memory=2G,+f16c`
     #[arg(long, value_name = "TARGET", default_value = "host")]
     target: String,
+    /// A file of `slmc tune`, which says the target and the parameters of its schedules
+    #[arg(long, value_name = "FILE", conflicts_with = "target")]
+    tuned: Option<PathBuf>,
     /// Format of the weights: q4g32, q4g64, q4g128, q6g32, q8g32, f16 or f32 (everything f32)
     #[arg(long, value_name = "SCHEME", default_value = "q4g32")]
     quant: String,
@@ -75,7 +78,10 @@ pub struct Args {
 
 /// Compiles.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let target = TargetSpec::parse(&args.target)?;
+    let target = match &args.tuned {
+        Some(path) => TargetSpec::parse(&super::tune::read(path)?.target)?,
+        None => TargetSpec::parse(&args.target)?,
+    };
     let output = args.output.clone().unwrap_or_else(|| default_output(args));
     let options = CompileOptions {
         force: args.force,

@@ -24,6 +24,7 @@ mod roofline;
 mod run;
 mod sampling;
 mod targets;
+mod tune;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -51,6 +52,8 @@ pub enum Command {
     Logits(logits::Args),
     /// Measure tokens per second
     Bench(bench::Args),
+    /// Search schedule parameters for this machine by measuring
+    Tune(tune::Args),
     /// Compare a bundle with its checkpoint: logits, divergence, tokens
     Check(check::Args),
     /// Measure the perplexity of a text under a bundle or a checkpoint
@@ -87,6 +90,7 @@ impl Command {
             Self::Run(args) => run::run(args),
             Self::Logits(args) => logits::run(args),
             Self::Bench(args) => bench::run(args),
+            Self::Tune(args) => tune::run(args),
             Self::Check(args) => check::run(args),
             Self::Ppl(args) => ppl::run(args),
             Self::Compare(args) => compare::run(args),

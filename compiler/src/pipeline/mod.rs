@@ -22,6 +22,7 @@ use slmc_ir::diag::{Verified, VerifyError};
 use slmc_ir::graph::Graph;
 use slmc_ir::kernel::{KernelModule, verify_module};
 use slmc_ir::plan::{Plan, Program, verify_plan};
+use slmc_ir::target::Target;
 use slmc_passes::graph::GRAPH_PASSES;
 use slmc_passes::kernel::KERNEL_PASSES;
 use slmc_passes::lower;
@@ -170,6 +171,14 @@ pub fn graph_after(options: &CompileOptions, after: &str) -> Result<Graph, Compi
         run_passes(&mut graph, &specs, GRAPH_PASSES, &options, &mut Dumper::new(None)?, &mut Timer::new(&Silent))?;
     }
     Ok(graph)
+}
+
+/// The target of a compile as its code generator can use it.
+///
+/// # Errors
+/// A code generator that this build does not have.
+pub fn fitted_target(options: &CompileOptions) -> Result<Target, CompileError> {
+    Ok(code::fitted(code::backend(options)?, options).target.target)
 }
 
 /// What a bundle of kernels alone lacks, and how to get it.

@@ -2,8 +2,10 @@
 
 use crate::run::slmc;
 
-const COMMANDS: [&str; 15] =
-    ["compile", "run", "logits", "bench", "check", "ppl", "compare", "eval", "verify", "inspect", "graph", "targets", "devices", "passes", "opt"];
+const COMMANDS: [&str; 16] = [
+    "compile", "run", "logits", "bench", "tune", "check", "ppl", "compare", "eval", "verify", "inspect", "graph", "targets", "devices", "passes",
+    "opt",
+];
 
 #[test]
 fn every_command_has_help() {

@@ -30,3 +30,5 @@ mod package;
 mod ppl;
 #[cfg(any(feature = "cranelift", feature = "llvm"))]
 mod tamper;
+#[cfg(any(feature = "cranelift", feature = "llvm"))]
+mod tune;

@@ -1,6 +1,6 @@
 //! The targets that slmc knows by name.
 
-use super::{DotKind, Gpu, GpuApi, Target};
+use super::{DotKind, Gpu, GpuApi, Target, Tuning};
 
 /// All targets, in the order in which they are listed.
 pub fn known() -> Vec<Target> {
@@ -19,6 +19,7 @@ pub fn known() -> Vec<Target> {
             page_bytes: 4096,
             cores: 2,
             l2_bytes: 1 << 20,
+            tuning: Tuning::default(),
             memory_budget: 16 << 30,
             gpu: None,
         },
@@ -36,6 +37,7 @@ pub fn known() -> Vec<Target> {
             page_bytes: 4096,
             cores: 2,
             l2_bytes: 512 << 10,
+            tuning: Tuning::default(),
             memory_budget: 16 << 30,
             gpu: None,
         },
@@ -177,6 +179,7 @@ fn arm(triple: &'static str, cpu: &'static str, features: &[&'static str]) -> Ta
         page_bytes: if triple == LINUX { 4096 } else { 16384 },
         cores: 4,
         l2_bytes: 256 << 10,
+        tuning: Tuning::default(),
         memory_budget: 16 << 30,
         gpu: None,
     }
@@ -225,6 +228,7 @@ fn vulkan(triple: &'static str, gpu: Gpu) -> Target {
         page_bytes: 4096,
         cores: 2,
         l2_bytes: 512 << 10,
+        tuning: Tuning::default(),
         memory_budget: 16 << 30,
         gpu: Some(gpu),
     }

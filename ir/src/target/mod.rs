@@ -2,8 +2,10 @@
 
 pub mod gpu;
 pub mod known;
+pub mod tuning;
 
 pub use gpu::{Gpu, GpuApi};
+pub use tuning::{Parameter, Tuning};
 
 /// What is known of a device.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +37,8 @@ pub struct Target {
     pub cores: u32,
     /// Level 2 cache of a core, read by lowering when it chooses tiles.
     pub l2_bytes: u32,
+    /// Parameters of CPU schedules, where they are other than lowering chooses.
+    pub tuning: Tuning,
     /// Most bytes that a bundle may take when running; a compile that exceeds it fails.
     pub memory_budget: u64,
     /// What runs the kernels where that is not the CPU; read by lowering, the naga back end and the bundle writer.

@@ -1,6 +1,6 @@
-//! Schedule parameters of the CPU kernels, derived from target data.
+//! Schedule parameters of the CPU kernels: what the target's registers suggest, or its tuning says.
 
-use slmc_ir::target::{DotKind, Target};
+use slmc_ir::target::{DotKind, Parameter, Target};
 
 use crate::lower::activation::GROUP;
 
@@ -43,38 +43,48 @@ impl Schedule {
         let many = registers >= 32;
         // Instructions that add to a vector of sums, for which the rows of a block may be taken apart.
         let sums_in_place = matches!(target.dot, DotKind::I8I8 | DotKind::Mmla);
+        let chosen = |parameter: Parameter, suggested: u32| target.tuning.get(parameter).unwrap_or(suggested);
         Self {
             lanes,
             k_step: if target.dot == DotKind::Mmla { 8 } else { 4 },
             slice_rows: if sums_in_place { lanes.min(8) } else { lanes },
             dot_by_lane: sums_in_place && target.vector_bits / 32 < lanes,
-            token_tile: if many {
-                12
-            } else if registers >= 16 || sums_in_place {
-                4
-            } else {
-                2
-            },
+            token_tile: chosen(
+                Parameter::TokenTile,
+                if many {
+                    12
+                } else if registers >= 16 || sums_in_place {
+                    4
+                } else {
+                    2
+                },
+            ),
             hold_weights: many,
-            attention_rows: if many {
-                12
-            } else if registers >= 16 {
-                6
-            } else {
-                4
-            },
+            attention_rows: chosen(
+                Parameter::AttentionRows,
+                if many {
+                    12
+                } else if registers >= 16 {
+                    6
+                } else {
+                    4
+                },
+            ),
             attention_positions: 64,
-            value_registers: if many {
-                24
-            } else if registers >= 16 {
-                10
-            } else {
-                8
-            },
-            prefetch_groups: 0,
+            value_registers: chosen(
+                Parameter::ValueRegisters,
+                if many {
+                    24
+                } else if registers >= 16 {
+                    10
+                } else {
+                    8
+                },
+            ),
+            prefetch_groups: chosen(Parameter::Prefetch, 0),
             q8_offset: if target.dot == DotKind::U8I8 { 128 } else { 0 },
-            decode_tile_bytes: 48 << 10,
-            prefill_tile_macs: 12 << 20,
+            decode_tile_bytes: chosen(Parameter::DecodeTile, 48 << 10).into(),
+            prefill_tile_macs: chosen(Parameter::PrefillTile, 12 << 20).into(),
         }
     }
 
