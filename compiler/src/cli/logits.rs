@@ -1,11 +1,12 @@
 //! `slmc logits`: logits of every position as safetensors, for comparing with other implementations.
 
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::json;
 use slmc::engine::Engine;
 
+use super::aside;
 use super::device::DeviceArgs;
 use super::input;
 use super::opened::Opened;
@@ -52,9 +53,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         engine.set_chunk(chunk)?;
     }
     let chunk = args.chunk.unwrap_or(engine.info().chunk).clamp(1, engine.info().chunk) as usize;
-    let failed = |e: io::Error| Failure::new(format_args!("{}: {e}", args.output.display()));
-    let folder = args.output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    let failed = |e: io::Error| aside::failed(&args.output, &e);
+    let mut file = aside::begin(&args.output)?;
     {
         let mut out = BufWriter::new(file.as_file_mut());
         out.write_all(&header(ids.len(), vocab as usize, args.greedy)).map_err(failed)?;
@@ -70,7 +70,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         }
         out.flush().map_err(failed)?;
     }
-    file.persist(&args.output).map_err(|e| failed(e.error))?;
+    aside::place(file, &args.output)?;
     if !args.quiet {
         note(format_args!("{}: logits f32 [{}, {vocab}], greedy i64 [{}]", args.output.display(), ids.len(), args.greedy));
     }

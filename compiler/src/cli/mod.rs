@@ -1,5 +1,6 @@
 //! The command line: one file per command, each with its arguments and its `run`.
 
+mod aside;
 mod bench;
 mod busy;
 mod check;

@@ -6,6 +6,7 @@ use serde::Serialize;
 use slmc::engine::{Engine, KernelTime};
 use slmc::roofline::{self, Bound, Class, Limits, chart};
 
+use super::aside;
 use super::opened::Opened;
 use crate::report::{Failure, note, say, say_json};
 
@@ -129,13 +130,8 @@ fn draw(path: &Path, report: &Report) -> Result<(), Failure> {
     let classes: Vec<Vec<Class>> = report.steps.iter().map(|step| step.kernels.iter().map(|row| row.class.clone()).collect()).collect();
     let steps: Vec<chart::Step<'_>> = report.steps.iter().zip(&classes).map(|(step, classes)| chart::Step { name: &step.name, classes }).collect();
     let title = format!("{} on {}, {} threads", report.model, report.target, report.threads);
-    let failed = |e: String| Failure::new(format_args!("{}: {e}", path.display()));
-    let text = chart::svg(&title, limits, &steps).map_err(failed)?;
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|e| failed(e.to_string()))?;
-    std::io::Write::write_all(&mut file, text.as_bytes()).map_err(|e| failed(e.to_string()))?;
-    file.persist(path).map_err(|e| failed(e.error.to_string()))?;
-    Ok(())
+    let text = chart::svg(&title, limits, &steps).map_err(|e| Failure::new(format_args!("{}: {e}", path.display())))?;
+    aside::write(path, &text)
 }
 
 fn table(report: &Report) -> String {

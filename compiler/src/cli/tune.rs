@@ -1,7 +1,6 @@
 //! `slmc tune`: schedule parameters for this machine, found by measuring; a small file that `slmc compile --tuned` reads.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use slmc::pipeline::CompileOptions;
 use slmc::target::{TargetSpec, machine_lacks};
 use slmc::tune::{Trial, TuneError, Tuned, tune};
 
+use super::aside;
 use crate::progress::Counted;
 use crate::report::{Failure, columns, say, say_json};
 
@@ -99,13 +99,8 @@ pub fn read(path: &Path) -> Result<Tuned, Failure> {
 }
 
 fn write(path: &Path, tuned: &Tuned) -> Result<(), Failure> {
-    let failed = |e: std::io::Error| Failure::new(format_args!("{}: {e}", path.display()));
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
     let text = serde_json::to_string_pretty(tuned).expect("invariant: plain data becomes JSON");
-    writeln!(file, "{text}").map_err(failed)?;
-    file.persist(path).map_err(|e| failed(e.error))?;
-    Ok(())
+    aside::write(path, &format!("{text}\n"))
 }
 
 fn failure(error: TuneError) -> Failure {
