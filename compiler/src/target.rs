@@ -62,6 +62,10 @@ impl TargetSpec {
             name => known::find(name).ok_or_else(|| TargetError::Unknown { name: name.to_owned() })?,
         };
         let mut text = target.name.to_owned();
+        let known = known::find(target.name).map(|t| t.tuning).unwrap_or_default();
+        for (parameter, name) in Parameter::ALL.into_iter().filter(|(p, _)| target.tuning.get(*p) != known.get(*p)) {
+            text.extend(target.tuning.get(parameter).map(|value| format!(",{name}={value}")));
+        }
         for part in parts {
             apply(&mut target, part).map_err(|detail| TargetError::Override { text: part.to_owned(), detail })?;
             text.push(',');
@@ -209,7 +213,8 @@ pub fn bytes(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
-/// The first known target that this machine runs, with this machine's number of cores.
+/// The first known target that this machine runs, with this machine's number of cores. On AMD's processors, which prefetch well by
+/// themselves, kernels do not.
 ///
 /// # Errors
 /// [`TargetError::Host`] if there is none.
@@ -219,12 +224,26 @@ pub fn host() -> Result<Target, TargetError> {
         match machine_lacks(target.triple, &target.features) {
             None => {
                 target.cores = cores();
+                if is_amd() {
+                    target.tuning.set(Parameter::Prefetch, 0);
+                }
                 return Ok(target);
             }
             Some(lacks) => detail = lacks,
         }
     }
     Err(TargetError::Host { detail })
+}
+
+#[cfg(target_arch = "x86_64")]
+fn is_amd() -> bool {
+    let leaf = std::arch::x86_64::__cpuid(0);
+    [leaf.ebx, leaf.edx, leaf.ecx].map(u32::to_le_bytes).concat() == *b"AuthenticAMD"
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn is_amd() -> bool {
+    false
 }
 
 /// Threads that this process may run at once.
@@ -289,7 +308,10 @@ mod tests {
         assert_eq!((dot("linux-arm64-dotprod,+i8mm"), dot("linux-arm64-i8mm,-i8mm")), (DotKind::Mmla, DotKind::I8I8));
         assert_eq!(dot("linux-arm64-i8mm,dot=i8i8"), DotKind::I8I8);
         let tuning = TargetSpec::parse("x86_64-avx2,token_tile=6,decode_tile=96K").expect("good").target.tuning;
-        assert_eq!([Parameter::TokenTile, Parameter::DecodeTile, Parameter::Prefetch].map(|p| tuning.get(p)), [Some(6), Some(96 << 10), None]);
+        assert_eq!(
+            [Parameter::TokenTile, Parameter::DecodeTile, Parameter::Prefetch].map(|p| tuning.get(p)),
+            [Some(6), Some(96 << 10), Some(4 << 10)]
+        );
         let spec = TargetSpec::parse("vulkan-generic,lanes=256,shared=32K,buffers=16,binding=1G,+int_dot,memory=4G").expect("good");
         let gpu = spec.target.gpu.expect("a GPU");
         assert_eq!((gpu.lanes, gpu.shared_bytes, gpu.storage_buffers, gpu.binding_bytes), (256, 32 << 10, 16, 1 << 30));
@@ -308,7 +330,7 @@ mod tests {
         assert!(message("vulkan-generic,lanes=48").contains("power of two"));
         assert!(message("x86_64-avx2,lanes=64").contains("expected one of"));
         assert!(message("x86_64-avx2,token_tile=3").contains("an even number in 2..=32"));
-        assert!(message("x86_64-avx2,prefetch=65").contains("0..=64"));
+        assert!(message("x86_64-avx2,prefetch=128K").contains("0..=65536"));
         assert!(message("vulkan-generic,token_tile=4").contains("expected one of"));
     }
 

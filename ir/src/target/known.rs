@@ -1,6 +1,6 @@
 //! The targets that slmc knows by name.
 
-use super::{DotKind, Gpu, GpuApi, Target, Tuning};
+use super::{DotKind, Gpu, GpuApi, Parameter, Target, Tuning};
 
 /// All targets, in the order in which they are listed.
 pub fn known() -> Vec<Target> {
@@ -19,7 +19,7 @@ pub fn known() -> Vec<Target> {
             page_bytes: 4096,
             cores: 2,
             l2_bytes: 1 << 20,
-            tuning: Tuning::default(),
+            tuning: ahead(),
             memory_budget: 16 << 30,
             gpu: None,
         },
@@ -37,7 +37,7 @@ pub fn known() -> Vec<Target> {
             page_bytes: 4096,
             cores: 2,
             l2_bytes: 512 << 10,
-            tuning: Tuning::default(),
+            tuning: ahead(),
             memory_budget: 16 << 30,
             gpu: None,
         },
@@ -156,6 +156,12 @@ pub fn known() -> Vec<Target> {
 
 const LINUX: &str = "aarch64-unknown-linux-gnu";
 const ANDROID: &str = "aarch64-linux-android";
+
+/// Schedules that do not leave prefetching to the processor: that of x86-64 stops at the end of a page, and pages of a mapped file lie
+/// anywhere.
+fn ahead() -> Tuning {
+    Tuning::default().with(Parameter::Prefetch, 4 << 10)
+}
 
 /// A 64-bit Arm CPU, by its four fast cores. Pages may have 16 KiB on Android and always have on Apple's systems.
 fn arm(triple: &'static str, cpu: &'static str, features: &[&'static str]) -> Target {

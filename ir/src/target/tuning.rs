@@ -19,7 +19,7 @@ pub enum Parameter {
     ValueRegisters,
     /// Weight bytes that a decode tile reads, about.
     DecodeTile,
-    /// Groups of columns that a decode kernel prefetches ahead; 0 leaves it to the processor.
+    /// How far ahead of its reads a decode kernel prefetches weights and the cache, bytes; 0 leaves it to the processor.
     Prefetch,
 }
 
@@ -52,7 +52,7 @@ impl Parameter {
             Self::AttentionRows => (1, 32),
             Self::ValueRegisters => (1, 64),
             Self::DecodeTile => (1 << 10, 1 << 26),
-            Self::Prefetch => (0, 64),
+            Self::Prefetch => (0, 1 << 16),
         }
     }
 
@@ -70,7 +70,7 @@ impl Parameter {
             Self::AttentionRows => &[4, 6, 8, 12, 16],
             Self::ValueRegisters => &[8, 10, 12, 16, 20, 24],
             Self::DecodeTile => &[12 << 10, 24 << 10, 48 << 10, 96 << 10, 192 << 10],
-            Self::Prefetch => &[0, 2, 4, 8, 16, 32],
+            Self::Prefetch => &[0, 1 << 10, 2 << 10, 4 << 10, 8 << 10, 16 << 10],
         }
     }
 
@@ -84,6 +84,12 @@ impl Tuning {
     /// The value of a parameter, where it is set.
     pub fn get(&self, parameter: Parameter) -> Option<u32> {
         self.values[parameter as usize]
+    }
+
+    /// With a parameter set.
+    pub fn with(mut self, parameter: Parameter, value: u32) -> Self {
+        self.set(parameter, value);
+        self
     }
 
     /// Sets a parameter.

@@ -10,10 +10,10 @@ use slmc_ir::plan::Extent;
 
 use super::activation::{ActParams, params, store_group};
 use super::heads::cache_elem;
-use super::schedule::{Schedule, divisor_at_most};
+use super::schedule::{LINE, Schedule, divisor_at_most};
 use crate::lower::activation::GROUP;
 use crate::lower::emit::Attention;
-use crate::lower::launch::{Launch, Limits};
+use crate::lower::launch::{Launch, Limits, Phase};
 use crate::lower::softcap::capped;
 
 /// Lower than every score, and finite so that differences of scores are.
@@ -150,6 +150,22 @@ impl Emitter<'_> {
         });
     }
 
+    /// How far ahead the cache is prefetched, in its elements.
+    fn ahead(&self) -> u32 {
+        if self.what.phase == Phase::Decode { self.sched.prefetch_bytes / cache_elem(&self.what.heads).bytes() } else { 0 }
+    }
+
+    /// Prefetches what follows `count` elements of a cache half from `at` on at the distance of the schedule.
+    fn prefetch(&self, b: &mut KernelBuilder, buf: BufId, at: ValueId, count: u32) {
+        let line = LINE / cache_elem(&self.what.heads).bytes();
+        if self.ahead() > 0 {
+            for i in 0..count.div_ceil(line) {
+                let ahead = b.add(at, self.ahead() + i * line);
+                b.prefetch(buf, ahead);
+            }
+        }
+    }
+
     fn load_cache(&self, b: &mut KernelBuilder, buf: BufId, at: ValueId) -> ValueId {
         let v = b.load(Type::vector(cache_elem(&self.what.heads).scalar, self.sched.lanes), buf, at);
         if cache_elem(&self.what.heads).scalar == Scalar::F32 { v } else { b.convert(v, Scalar::F32) }
@@ -169,9 +185,16 @@ impl Emitter<'_> {
             // Few rows leave fma latency open; their dims are dealt to two sums.
             let parts = if rows < 8 { 2 } else { 1 };
             let sums: Vec<_> = (0..rows * parts).map(|_| b.var(vec, 0.0f32)).collect();
-            b.for_unrolled(0u32, h.dims, parts, 2, |b, d| {
-                for part in 0..parts {
-                    let d = b.add(d, part);
+            // With a prefetch, at least the dims of a line.
+            let line = LINE / (lanes * cache_elem(&h).bytes()).min(LINE);
+            let columns = if self.ahead() == 0 { parts } else { divisor_at_most(h.dims, line.max(parts)) };
+            b.for_unrolled(0u32, h.dims, columns, 2, |b, first_dim| {
+                let from = b.mul(first_dim, lanes);
+                let from = b.add(at, from);
+                self.prefetch(b, tile.k, from, columns * lanes);
+                for column in 0..columns {
+                    let part = column % parts;
+                    let d = b.add(first_dim, column);
                     let from = b.mul(d, lanes);
                     let from = b.add(at, from);
                     let key = self.load_cache(b, tile.k, from);
@@ -313,6 +336,8 @@ impl Emitter<'_> {
                             self.load_cache(b, tile.v, at)
                         })
                         .collect();
+                    let from = b.add(at, v0 * lanes);
+                    self.prefetch(b, tile.v, from, block_vectors * lanes);
                     let wi = b.add(weights, i);
                     for r in 0..block_rows {
                         let at = b.add(wi, r * self.sched.attention_positions);

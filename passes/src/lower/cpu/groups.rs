@@ -3,6 +3,7 @@
 use slmc_ir::kernel::{BinaryOp, BufId, KernelBuilder, Scalar, Type, ValueId};
 
 use super::product::Product;
+use super::schedule::LINE;
 use super::unpack::Unpack;
 use crate::lower::activation::GROUP;
 use crate::lower::codes::code_offset;
@@ -46,7 +47,7 @@ impl Groups<'_> {
 
     /// Emits the loop: `body` for every 32 columns.
     pub fn walk(&self, b: &mut KernelBuilder, body: impl Fn(&mut KernelBuilder, &Part<'_>)) {
-        let Product { layout, k, weights, prefetch_groups, .. } = *self.product;
+        let Product { layout, k, weights, prefetch_bytes, .. } = *self.product;
         let (group_bytes, parts) = (layout.group_bytes(), self.parts());
         let q0 = b.mul(self.row, k);
         let s0 = b.mul(self.row, k / GROUP);
@@ -57,9 +58,9 @@ impl Groups<'_> {
             let q_at = b.add(q0, q_at);
             let s_at = b.mul(g, parts);
             let s_at = b.add(s0, s_at);
-            if prefetch_groups > 0 {
-                for line in 0..group_bytes.div_ceil(64) {
-                    let ahead = b.add(at, prefetch_groups * group_bytes + line * 64);
+            if prefetch_bytes > 0 {
+                for line in 0..group_bytes.div_ceil(LINE) {
+                    let ahead = b.add(at, prefetch_bytes + line * LINE);
                     b.prefetch(weights, ahead);
                 }
             }

@@ -27,8 +27,8 @@ pub struct Product<'a> {
     pub act: &'a ActParams,
     /// Tokens computed together.
     pub tokens: u32,
-    /// Prefetch distance in groups; 0 for none.
-    pub prefetch_groups: u32,
+    /// Prefetch distance in bytes; 0 for none.
+    pub prefetch_bytes: u32,
 }
 
 impl Product<'_> {

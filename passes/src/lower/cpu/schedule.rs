@@ -4,6 +4,9 @@ use slmc_ir::target::{DotKind, Parameter, Target};
 
 use crate::lower::activation::GROUP;
 
+/// Bytes of a cache line, which a prefetch brings.
+pub const LINE: u32 = 64;
+
 /// Parameters that shape every CPU kernel.
 #[derive(Debug, Clone)]
 pub struct Schedule {
@@ -25,8 +28,8 @@ pub struct Schedule {
     pub attention_positions: u32,
     /// Accumulators of the probability-value product.
     pub value_registers: u32,
-    /// Groups that a decode kernel prefetches ahead.
-    pub prefetch_groups: u32,
+    /// How far ahead of its reads a decode kernel prefetches, bytes; 0 for not at all.
+    pub prefetch_bytes: u32,
     /// Added to stored `q8` values.
     pub q8_offset: u8,
     /// Weight bytes that a decode tile reads, about.
@@ -81,7 +84,7 @@ impl Schedule {
                     8
                 },
             ),
-            prefetch_groups: chosen(Parameter::Prefetch, 0),
+            prefetch_bytes: chosen(Parameter::Prefetch, 0),
             q8_offset: if target.dot == DotKind::U8I8 { 128 } else { 0 },
             decode_tile_bytes: chosen(Parameter::DecodeTile, 48 << 10).into(),
             prefill_tile_macs: chosen(Parameter::PrefillTile, 12 << 20).into(),
