@@ -19,7 +19,7 @@ pub enum Parameter {
     ValueRegisters,
     /// Weight bytes that a decode tile reads, about.
     DecodeTile,
-    /// How far ahead of its reads a decode kernel prefetches weights and the cache, bytes; 0 leaves it to the processor.
+    /// How far ahead of their reads kernels prefetch weights, and those of decode the cache, bytes; 0 leaves it to the processor.
     Prefetch,
 }
 

@@ -137,7 +137,7 @@ impl Body<'_> {
             weights: self.weights,
             act: self.act,
             tokens: self.tile,
-            prefetch_bytes: if self.tile == 1 { self.sched.prefetch_bytes } else { 0 },
+            prefetch_bytes: self.sched.prefetch_bytes,
         };
         let Some(scratch) = self.scratch else {
             let row = b.add(self.row_base, t_begin);

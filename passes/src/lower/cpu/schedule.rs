@@ -28,7 +28,7 @@ pub struct Schedule {
     pub attention_positions: u32,
     /// Accumulators of the probability-value product.
     pub value_registers: u32,
-    /// How far ahead of its reads a decode kernel prefetches, bytes; 0 for not at all.
+    /// How far ahead of their reads kernels prefetch weights, and those of decode the cache, bytes; 0 for not at all.
     pub prefetch_bytes: u32,
     /// Added to stored `q8` values.
     pub q8_offset: u8,
