@@ -417,7 +417,7 @@ fn pairs_are_stored_where_attention_reads_them() {
         let kernel = b.finish();
         verify_kernel(&kernel).expect("provable");
         let data = Data::new(&case, 1, 70, 3);
-        let mut keys = vec![0xff; (h.cache_len() * h.cache_bytes()) as usize];
+        let mut keys = vec![0xff; h.cache_bytes() as usize];
         let mut values = keys.clone();
         let code = Compiled::new(&kernel).expect("sound");
         for p in 0..70u32 {

@@ -230,7 +230,7 @@ impl Layer {
         if self.rotary > 0 && (self.parts.q || self.parts.k) {
             buffers.push(bytes(&rope));
         }
-        let cache = (h.cache_len() * h.cache_bytes()) as usize;
+        let cache = h.cache_bytes() as usize;
         let mut at = [0; 3];
         for &(part, _) in &present {
             at[part] = buffers.len();

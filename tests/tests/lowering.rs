@@ -13,13 +13,14 @@ const FIXTURES: [&str; 11] =
 const F32: &str = "fold,share,quantize{body=f32,embed=f32,head=f32,kv=f32},fuse";
 const F16: &str = "fold,share,quantize{body=f16,embed=f16,head=f16},fuse";
 const Q4: &str = "fold,share,quantize,fuse";
+const Q4_CACHE_Q8: &str = "fold,share,quantize{kv=q8g32},fuse";
 const Q8: &str = "fold,share,quantize{body=q8g32,embed=q8g32,head=q8g32},fuse";
 
 #[test]
 fn kernels_are_valid() {
     for name in FIXTURES {
         for target in known::known().into_iter().filter(|t| t.gpu.is_none()) {
-            for passes in [F32, F16, Q4, Q8] {
+            for passes in [F32, F16, Q4, Q4_CACHE_Q8, Q8] {
                 let c = compile(&fixture(name), &target, passes, 256, 64);
                 for (_, k) in c.lowered.kernels.kernels.iter() {
                     if let Err(errors) = verify_kernel(k) {
@@ -101,7 +102,7 @@ fn quantized_builds_agree_with_the_graph_interpreter() {
     for name in FIXTURES {
         let expected = Expected::read(name);
         for target in known::known().into_iter().filter(|t| t.gpu.is_none()) {
-            for passes in [F16, Q8, Q4] {
+            for passes in [F16, Q8, Q4, Q4_CACHE_Q8] {
                 let c = compile(&fixture(name), &target, passes, 256, 64);
                 let mut oracle = GraphInterp::new(&c.model.graph, &c.model.checkpoint).unwrap_or_else(|e| panic!("{e}"));
                 let hidden = oracle.body(&expected.input_ids).unwrap_or_else(|e| panic!("{e}"));
@@ -129,7 +130,7 @@ fn odd_geometries_agree_with_the_graph_interpreter() {
         let ids = model.prompt();
         // Interpreting whole workgroups is slow: one target stands for the GPUs, whose own tests vary the rest.
         for target in known::known().into_iter().filter(|t| t.gpu.is_none() || t.name == "vulkan-generic") {
-            let schemes: &[&str] = if target.gpu.is_some() { &[F32, Q4] } else { &[F32, F16, Q8, Q4] };
+            let schemes: &[&str] = if target.gpu.is_some() { &[F32, Q4] } else { &[F32, F16, Q8, Q4, Q4_CACHE_Q8] };
             for &passes in schemes {
                 let c = compile(dir.path(), &target, passes, model.ctx as u32, 16);
                 let what = format!("{} {} {passes}", model.name, target.name);

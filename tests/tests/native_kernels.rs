@@ -151,6 +151,8 @@ fn models() -> Vec<(Llama, Bounds)> {
     ];
     let formats =
         [(DType::Q4 { group: 32 }, DType::Q6), (DType::Q6, DType::Q6), (DType::Q8, DType::Q8), (DType::Q4 { group: 64 }, DType::Q4 { group: 64 })];
+    models.push((wide(DType::Q4 { group: 32 }, DType::Q6, DType::Q8), bounds));
+    models.push((Llama { kv: DType::Q8, head_dim: 24, ..Llama::tiny() }, Bounds { chunk: 7, ctx: 61 }));
     models.extend(formats.map(|(linear, table)| (wide(linear, table, DType::F16), bounds)));
     models
 }

@@ -32,7 +32,7 @@ pub struct Args {
     /// Most tokens in the cache [default: what the model allows, at most 4096]
     #[arg(long, value_name = "TOKENS")]
     ctx: Option<usize>,
-    /// Format of the KV cache: f16 or f32 [default: f16, f32 in f32 builds]
+    /// Format of the KV cache: f16, q8 or f32; q8 on processors only [default: f16, f32 in f32 builds]
     #[arg(long, value_name = "FORMAT")]
     kv: Option<String>,
     /// Most tokens in one step of prefill

@@ -140,7 +140,7 @@ pub fn quantize_spec(options: &CompileOptions) -> Result<PassSpec, CompileError>
         pass = pass.with("keep", keep);
     }
     if let Some(kv) = &options.kv {
-        pass = pass.with("kv", kv);
+        pass = pass.with("kv", if kv == "q8" { "q8g32" } else { kv });
     }
     Ok(PassSpec::new("quantize", pass))
 }

@@ -2,7 +2,8 @@
 //!
 //! It shares no numeric code with the interpreter of `slmc-ir`: kernels, activation quantizer, rotary tables and attention
 //! are burn operations or are written here again, so that an agreement of the two means something. What it takes
-//! from there is what a weight *is*: the values that its stored format represents ([`slmc_ir::quant::round_row`]).
+//! from there is what a weight and a cached row *are*: the values that the stored format represents ([`slmc_ir::quant::round_row`],
+//! [`slmc_ir::quant::CacheRows::round`]).
 //!
 //! There is no cache: P is 0 and T is the whole sequence. Chunks and cached positions are for others to get right.
 //!
@@ -20,6 +21,7 @@ use slmc_ir::diag::VerifyError;
 use slmc_ir::graph::verify::verify;
 use slmc_ir::graph::weight::WeightProvider;
 use slmc_ir::graph::{DType, Graph, Node, Op, SegmentKind, ValueId};
+use slmc_ir::quant::CacheRows;
 
 use crate::streams::{Stream, residual_streams};
 use weights::Loaded;
@@ -187,7 +189,7 @@ impl Reference {
             Op::RmsNorm(a) => ops::rms_norm(x(0), vector(0), a),
             Op::LayerNorm { eps } => ops::layer_norm(x(0), vector(0), (node.weights.len() > 1).then(|| vector(1)), *eps),
             Op::Rope(a) => rope::rope(x(0), a),
-            Op::KvAppend(_) => ops::rounded(x(0), self.graph.values[node.output].ty.dtype),
+            Op::KvAppend(_) => ops::cached(x(0), CacheRows::of(&self.graph, node), self.graph.values[node.output].ty.dtype, &self.device),
             Op::Attention(a) => attention::attention(x(0), x(1), x(2), a),
             Op::Silu => ops::silu(x(0)),
             Op::GeluTanh => ops::gelu_tanh(x(0)),

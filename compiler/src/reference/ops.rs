@@ -2,6 +2,7 @@
 
 use burn_tensor::{Device, Int, Tensor, TensorData, activation};
 use slmc_ir::graph::{DType, NormAttrs};
+use slmc_ir::quant::CacheRows;
 
 /// Rows of `table` `[V, D]` by token id, each of which is below V: `[T, D]`.
 pub(super) fn embed(tokens: &[u32], table: Tensor<2>, device: &Device) -> Tensor<2> {
@@ -41,9 +42,15 @@ pub(super) fn layer_norm(x: Tensor<2>, weight: Tensor<1>, bias: Option<Tensor<1>
     }
 }
 
-/// What a KV slot of format `dtype` keeps of `x`.
-pub(super) fn rounded(x: Tensor<2>, dtype: DType) -> Tensor<2> {
+/// What a KV slot of format `dtype` keeps of `x`, whose rows are divided as `rows` says.
+pub(super) fn cached(x: Tensor<2>, rows: CacheRows, dtype: DType, device: &Device) -> Tensor<2> {
     match dtype {
+        DType::Q8 => {
+            let shape = x.dims();
+            let mut values: Vec<f32> = x.into_data().try_to_vec().expect("invariant: activations are f32");
+            values.chunks_mut(shape[1]).for_each(|row| rows.round(dtype, row));
+            Tensor::from_data(TensorData::new(values, shape), device)
+        }
         DType::F16 => x.cast(burn_tensor::DType::F16).cast(burn_tensor::DType::F32),
         DType::Bf16 => x.cast(burn_tensor::DType::BF16).cast(burn_tensor::DType::F32),
         _ => x,

@@ -13,7 +13,8 @@ fn options_that_mean_nothing_are_named_with_those_that_do() {
     compile(&["--keep", "down_proj"]).fails_with(&["down_proj", "REGEX=FORMAT"]);
     compile(&["--keep", "(=q8g32"]).fails_with(&["--keep", "unclosed group"]);
     compile(&["--keep", "nothing_like_it=q8g32"]).fails_with(&["nothing_like_it"]);
-    compile(&["--kv", "q3"]).fails_with(&["q3"]);
+    compile(&["--kv", "q3"]).fails_with(&["q3", "q8g32"]);
+    slmc(&["compile", model, "--target", "vulkan-generic", "--stop-after", "lower", "--kv", "q8"]).fails_with(&["GPU", "q8g32", "f16, f32"]);
     compile(&["--ctx", "1000000"]).fails_with(&["1000000"]);
     slmc(&["compile", model, "--target", "toaster"]).fails_with(&["toaster", "x86_64-avx2", "hint: slmc targets"]);
     slmc(&["compile", model, "--target", "x86_64-avx2", "--stop-after", "lunch"]).fails_with(&["lunch", "quantize"]);

@@ -22,7 +22,7 @@ pub mod weight;
 use crate::arena::Arena;
 use crate::define_id;
 
-pub use op::{AttentionAttrs, KvAppendAttrs, KvPart, NormAttrs, Op, RopeAttrs, RopeScaling};
+pub use op::{AttentionAttrs, KvAppendAttrs, KvPart, NormAttrs, Op, RopeAttrs, RopeScaling, paired_dim};
 pub use ty::{DType, Dim, TensorType};
 pub use weight::{Weight, WeightSource};
 

@@ -23,8 +23,8 @@ pub enum Op {
     /// `rope x` → f32[T, K]: rotary position embedding of token P + t, halves style (Su et al., arXiv 2104.09864, in the
     /// layout of Hugging Face: dim i pairs with i + rotary_dim / 2).
     Rope(RopeAttrs),
-    /// `kv_append x` → [P+T, K]: writes the rows of this step to a KV slot, rounded to the result's dtype, and gives the
-    /// whole slot.
+    /// `kv_append x` → [P+T, K]: writes the rows of this step to a KV slot, rounded to the result's dtype as
+    /// [`CacheRows::round`](crate::quant::CacheRows::round) does it, and gives the whole slot.
     KvAppend(KvAppendAttrs),
     /// `attention q, k, v` → f32[T, heads · head_dim]: causal scaled dot-product attention with grouped KV heads; query t
     /// sees cache rows 0..=P + t.
@@ -214,6 +214,15 @@ impl Op {
             Op::QuantizeAct => 13,
         };
         &OPS[index]
+    }
+}
+
+/// The dim of a head in place `place` of the order in which partners of a rotation of `rotary_dim` dims are neighbours.
+pub fn paired_dim(place: u32, rotary_dim: u32) -> u32 {
+    match place {
+        p if p >= rotary_dim => p,
+        p if p.is_multiple_of(2) => p / 2,
+        p => rotary_dim / 2 + p / 2,
     }
 }
 

@@ -64,7 +64,7 @@ pub fn infer(op: &Op, inputs: &[&TensorType], weights: &[&TensorType]) -> Result
             for (name, ty) in [("k", inputs[1]), ("v", inputs[2])] {
                 match ty.shape[..] {
                     [Dim::PT, Dim::Const(width)] if is_kv_dtype(ty.dtype) => heads(name, width, a.kv_heads, "kv_heads", a.head_dim)?,
-                    _ => return Err(format!("{name} is {ty}, expected a KV slot: f32 or f16 [P+T, kv_heads · head_dim]")),
+                    _ => return Err(format!("{name} is {ty}, expected a KV slot: f32, f16 or q8g32 [P+T, kv_heads · head_dim]")),
                 }
             }
             Ok(inputs[0].clone())
@@ -92,7 +92,7 @@ pub fn infer(op: &Op, inputs: &[&TensorType], weights: &[&TensorType]) -> Result
 
 /// Whether a KV slot can store this format.
 pub fn is_kv_dtype(dtype: DType) -> bool {
-    matches!(dtype, DType::F32 | DType::F16)
+    matches!(dtype, DType::F32 | DType::F16 | DType::Q8)
 }
 
 /// Checks the numbers of operands against the op table.

@@ -58,7 +58,7 @@ pub static INFO: PassInfo<Graph> = PassInfo {
         OptionInfo { name: "embed", values: FORMAT_NAMES, default: "q6g32 for q4 bodies, else the body's", summary: "format of the embedding" },
         OptionInfo { name: "head", values: FORMAT_NAMES, default: "the embedding's", summary: "format of the head, and of a tied embedding" },
         OptionInfo { name: "keep", values: "'REGEX=FORMAT'", default: "none", summary: "format of matrices whose name matches; repeatable" },
-        OptionInfo { name: "kv", values: "f16, f32", default: "f32 if all formats are f32, else f16", summary: "format of the KV cache" },
+        OptionInfo { name: "kv", values: "f16, q8g32, f32", default: "f32 if all formats are f32, else f16", summary: "format of the KV cache" },
     ],
     build,
 };
@@ -137,7 +137,7 @@ fn build(options: &Options) -> Result<Box<dyn Pass<Graph>>, OptionError> {
         }
     }
     let all_f32 = [body, embed, head].iter().chain(keep.iter().map(|(_, d)| d)).all(|d| *d == DType::F32);
-    let kv = r.dtype("kv", &[DType::F16, DType::F32]).unwrap_or(if all_f32 { DType::F32 } else { DType::F16 });
+    let kv = r.dtype("kv", &[DType::F16, DType::Q8, DType::F32]).unwrap_or(if all_f32 { DType::F32 } else { DType::F16 });
     r.finish(Box::new(Quantize { body, embed, head, keep, kv }))
 }
 

@@ -160,8 +160,8 @@ impl<'a> Lowering<'a> {
         if let Some(i) = self.plan.kv.iter().position(|k| k.slot == slot && k.part == part) {
             return i as u32;
         }
-        let bytes = u64::from(heads.cache_len()) * u64::from(heads.cache_bytes());
-        let bytes_per_position = heads.kv_heads * heads.dims * heads.cache_bytes();
+        let bytes = heads.cache_bytes();
+        let bytes_per_position = (bytes / u64::from(heads.positions)) as u32;
         let offset = self.plan.kv_bytes;
         self.plan.kv_bytes = (offset + bytes).next_multiple_of(self.target.binding_align());
         self.plan.kv.push(KvBuffer { slot, part, offset, bytes, bytes_per_position, ring: heads.ring() });

@@ -34,6 +34,8 @@ pub trait Emit {
     fn spare_rows(&self) -> u32;
     /// Names and bytes of the buffers of activations, in the order of the parameters.
     fn act_buffers(&self, shape: &ActShape) -> Vec<(&'static str, u64)>;
+    /// The formats in which the KV cache may be.
+    fn caches(&self) -> &'static [DType];
     /// The geometry of a layer's heads.
     fn heads(&self, attrs: &AttentionAttrs, cache: DType, limits: &Limits) -> Heads;
     /// What a kernel asks for that the target does not have, in words.
@@ -160,7 +162,7 @@ impl Frame {
 /// What follows a product. A unit is the rows that it sees together.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Epilogue {
-    /// Rotates q and k, writes q rows and the cache; units are blocks. Parameters: rope table (if rotated), q rows, key cache,
+    /// Rotates q and k, writes q rows and the cache; units are [`Heads::unit_rows`]. Parameters: rope table (if rotated), q rows, key cache,
     /// value cache, those that `parts` names.
     Qkv {
         /// Geometry.

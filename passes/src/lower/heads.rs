@@ -4,10 +4,11 @@
 //! rows and in the cache. Rows of q and k heads are packed with RoPE partners beside each other, so a rotation needs no other
 //! block; dot products of q and k do not see the order. How the KV cache lies is each target kind's own.
 
-use slmc_ir::graph::{AttentionAttrs, DType, WeightId};
+use slmc_ir::graph::{AttentionAttrs, DType, WeightId, paired_dim};
 use slmc_ir::kernel::{BinaryOp, CmpOp, KernelBuilder, ValueId};
 use slmc_ir::plan::Ring;
 
+use super::activation::GROUP;
 use super::launch::Limits;
 
 /// Geometry of the heads of a layer.
@@ -29,7 +30,7 @@ pub struct Heads {
     pub window: Option<u32>,
     /// Positions that a session may use.
     pub ctx: u32,
-    /// f32 or f16.
+    /// f32, f16 or q8g32. Of the last a half has the codes, then the scales.
     pub cache: DType,
 }
 
@@ -57,13 +58,26 @@ impl Heads {
     pub fn group(&self) -> u32 {
         self.heads / self.kv_heads
     }
+    /// Rows of a projection that its epilogue sees together, of blocks of `block`: those of a scale of the cache.
+    pub fn unit_rows(&self, block: u32) -> u32 {
+        if self.cache == DType::Q8 { GROUP } else { block }
+    }
     /// Numbers in one cache half.
-    pub fn cache_len(&self) -> u32 {
+    pub fn cache_numbers(&self) -> u32 {
         self.kv_heads * self.positions * self.dims
     }
-    /// Bytes of a number in the cache.
-    pub fn cache_bytes(&self) -> u32 {
-        if self.cache == DType::F16 { 2 } else { 4 }
+    /// Elements of one cache half: its numbers or, with scales, its bytes.
+    pub fn cache_len(&self) -> u32 {
+        if self.cache == DType::Q8 { self.cache_numbers() + self.cache_numbers() / GROUP * 2 } else { self.cache_numbers() }
+    }
+    /// Bytes of one cache half.
+    pub fn cache_bytes(&self) -> u64 {
+        let element = match self.cache {
+            DType::Q8 => 1,
+            DType::F16 => 2,
+            _ => 4,
+        };
+        u64::from(self.cache_len()) * element
     }
     /// Elements of a query row.
     pub fn q_stride(&self) -> u32 {
@@ -107,13 +121,7 @@ impl Heads {
     }
 
     fn source_dim(&self, d: u32, rotary: u32) -> Option<u32> {
-        if d < rotary {
-            Some(if d.is_multiple_of(2) { d / 2 } else { rotary / 2 + d / 2 })
-        } else if d < self.head_dim {
-            Some(d)
-        } else {
-            None
-        }
+        (d < self.head_dim).then(|| paired_dim(d, rotary))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::diag::VerifyError;
 use crate::graph::verify::verify;
 use crate::graph::weight::WeightProvider;
 use crate::graph::{DType, Graph, KvPart, NodeId, Op, SegmentKind, ValueId};
-use crate::quant::round_row;
+use crate::quant::CacheRows;
 use std::collections::BTreeMap;
 use weights::WeightCache;
 
@@ -296,8 +296,9 @@ impl<'a> GraphInterp<'a> {
             Op::Rope(a) => rows(elementwise::rope(data(operand(0)), width, self.position, a)),
             Op::KvAppend(a) => {
                 let mut new = data(operand(0)).to_vec();
+                let division = CacheRows::of(graph, node);
                 for row in new.chunks_mut(width) {
-                    round_row(graph.values[node.output].ty.dtype, row);
+                    division.round(graph.values[node.output].ty.dtype, row);
                 }
                 let part = self.slots.entry((a.slot, a.part)).or_default();
                 part.truncate(self.position * width);

@@ -84,6 +84,43 @@ pub fn inverse_rms(b: &mut KernelBuilder, shape: &ActShape, norm: SplitNorm, squ
     norm.factor(b, total)
 }
 
+/// A group of 32 values in a8g32.
+#[derive(Debug)]
+pub struct Quantized {
+    /// Its scale, f32.
+    pub scale: ValueId,
+    /// Its codes, i32 vectors as the values were given.
+    pub ints: Vec<ValueId>,
+}
+
+/// Quantizes a group of 32 values, given as vectors of equal lanes.
+pub fn quantize_group(b: &mut KernelBuilder, values: &[ValueId]) -> Quantized {
+    let lanes = b.ty(values[0]).lanes;
+    let mut most = b.unary(UnaryOp::Abs, values[0]);
+    for &v in &values[1..] {
+        let m = b.unary(UnaryOp::Abs, v);
+        most = b.max(most, m);
+    }
+    let most = b.reduce(ReduceOp::Max, most);
+    // Below this the inverse would overflow; such a group is zero for every purpose.
+    let some = b.cmp(CmpOp::Gt, most, 1e-30f32);
+    let scale = b.mul(most, 1.0 / 127.0);
+    let scale = b.select(some, scale, 0.0f32);
+    let top = b.constant(Type::scalar(Scalar::F32), 127.0f32);
+    let inverse = b.div(top, most);
+    let inverse = b.select(some, inverse, 0.0f32);
+    let inverse = b.repeat(inverse, lanes);
+    let ints = values
+        .iter()
+        .map(|&v| {
+            let scaled = b.mul(v, inverse);
+            let rounded = b.unary(UnaryOp::Round, scaled);
+            b.convert(rounded, Scalar::I32)
+        })
+        .collect();
+    Quantized { scale, ints }
+}
+
 /// Writes 32 features of a row: group `group` of row `row`, given as vectors of equal lanes.
 pub fn store_group(b: &mut KernelBuilder, act: &ActParams, shape: &ActShape, row: ValueId, group: ValueId, values: &[ValueId]) {
     let lanes = b.ty(values[0]).lanes;
@@ -98,25 +135,9 @@ pub fn store_group(b: &mut KernelBuilder, act: &ActParams, shape: &ActShape, row
             }
         }
         ActParams::A8 { q, s, z } => {
-            let mut most = b.unary(UnaryOp::Abs, values[0]);
-            for &v in &values[1..] {
-                let m = b.unary(UnaryOp::Abs, v);
-                most = b.max(most, m);
-            }
-            let most = b.reduce(ReduceOp::Max, most);
-            // Below this the inverse would overflow; such a group is zero for every purpose.
-            let some = b.cmp(CmpOp::Gt, most, 1e-30f32);
-            let scale = b.mul(most, 1.0 / 127.0);
-            let scale = b.select(some, scale, 0.0f32);
-            let top = b.constant(Type::scalar(Scalar::F32), 127.0f32);
-            let inverse = b.div(top, most);
-            let inverse = b.select(some, inverse, 0.0f32);
-            let inverse = b.repeat(inverse, lanes);
+            let Quantized { scale, ints } = quantize_group(b, values);
             let mut sum: Option<ValueId> = None;
-            for (i, &v) in values.iter().enumerate() {
-                let scaled = b.mul(v, inverse);
-                let rounded = b.unary(UnaryOp::Round, scaled);
-                let int = b.convert(rounded, Scalar::I32);
+            for (i, int) in ints.into_iter().enumerate() {
                 let byte = b.convert(int, Scalar::I8);
                 let to = b.add(at, i as u32 * u32::from(lanes));
                 b.store(q, to, byte);

@@ -2,6 +2,7 @@
 
 pub mod activation;
 pub mod attention;
+pub mod cache;
 pub mod dots;
 pub mod embed;
 pub mod epilogue;
@@ -21,7 +22,7 @@ use slmc_ir::kernel::Kernel;
 use slmc_ir::plan::MatrixLayout;
 use slmc_ir::target::Target;
 
-use super::activation::ActShape;
+use super::activation::{ActShape, GROUP};
 use super::emit::{Attention, Embed, Emit, Epilogue, Frame, HeadNorm, Norm, Pick, Spans};
 use super::heads::Heads;
 use super::launch::{HEAD_ROWS, Launch, Limits, Phase};
@@ -69,9 +70,14 @@ impl Emit for Cpu {
         activation::buffers(shape)
     }
 
+    fn caches(&self) -> &'static [DType] {
+        &[DType::F16, DType::Q8, DType::F32]
+    }
+
     fn heads(&self, attrs: &AttentionAttrs, cache: DType, limits: &Limits) -> Heads {
         let lanes = u32::from(self.sched.lanes);
-        Heads::new(attrs, cache, limits, lanes, lanes, self.sched.attention_positions)
+        let dims = if cache == DType::Q8 { lanes.max(GROUP) } else { lanes };
+        Heads::new(attrs, cache, limits, dims, dims, self.sched.attention_positions)
     }
 
     fn over_limits(&self, _: &Kernel) -> Vec<String> {
@@ -86,7 +92,7 @@ impl Emit for Cpu {
         let sched = &self.sched;
         match *epilogue {
             Epilogue::Qkv { heads, parts, rotated, rows } => {
-                let declare = |b: &mut _| QkvOutput::declare(b, heads, parts, rotated, rows);
+                let declare = |b: &mut _| QkvOutput::declare(b, heads, parts, rotated, rows, sched);
                 matmul::launch(frame, name, sched, limits, declare, |b, o, done| o.store(b, sched, &done))
             }
             Epilogue::Residual { features, out, rows } => {

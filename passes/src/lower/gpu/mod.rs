@@ -74,6 +74,10 @@ impl Emit for Gpu {
         activation::buffers(shape)
     }
 
+    fn caches(&self) -> &'static [DType] {
+        &[DType::F16, DType::F32]
+    }
+
     fn heads(&self, attrs: &AttentionAttrs, cache: DType, limits: &Limits) -> Heads {
         heads::geometry(attrs, cache, limits)
     }

@@ -41,6 +41,12 @@ impl Lowering<'_> {
     pub(super) fn qkv(&mut self, group: &Group, run: &mut Run) {
         let Some(layer) = self.qkv_layer(group) else { return };
         let Some((act, shape)) = self.act_of(group.nodes[0], run) else { return };
+        if !self.emit.caches().contains(&layer.cache) {
+            let formats: Vec<String> = self.emit.caches().iter().map(DType::to_string).collect();
+            let what = format!("no {} schedule for a KV cache in {}; it can be in {}", self.emit.kind(), layer.cache, formats.join(", "));
+            self.fault(group.nodes[0], &what);
+            return;
+        }
         let heads = self.emit.heads(&layer.attrs, layer.cache, &self.limits);
         let rows = self.rows(run.phase);
         let q = self.buffer(format!("{}.queries", layer.q.1), 4 * u64::from(rows) * u64::from(heads.q_stride()), false);
@@ -74,7 +80,16 @@ impl Lowering<'_> {
             outputs.extend(parts.k.then_some(Binding::Kv(k_cache)));
             outputs.extend(parts.v.then_some(Binding::Kv(v_cache)));
             let layout = self.emit.matrix_layout(dtype);
-            let mut product = Product { node: group.nodes[0], act: &act, shape, layout, rows: matrix, unit_blocks: 1, biases: biases.clone() };
+            let block = u32::from(layout.lanes);
+            let mut product = Product {
+                node: group.nodes[0],
+                act: &act,
+                shape,
+                layout,
+                rows: matrix,
+                unit_blocks: heads.unit_rows(block) / block,
+                biases: biases.clone(),
+            };
             let rotated = rope.is_some();
             let Some(norm) = layer.norm.filter(|_| parts.q || parts.k) else {
                 self.project(product, Epilogue::Qkv { heads, parts, rotated, rows }, |_| outputs, run);

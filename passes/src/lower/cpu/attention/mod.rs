@@ -5,27 +5,32 @@
 //! first position and after the last that the tile may see are not visited. A step of which a row sees nothing leaves
 //! weights that the first score it sees wipes out.
 
-use slmc_ir::kernel::{Access, BinaryOp, BufId, Builtin, KernelBuilder, ReduceOp, Scalar, Type, UnaryOp, ValueId};
+mod scores;
+mod softmax;
+mod values;
+
+use slmc_ir::kernel::{Access, BinaryOp, BufId, Builtin, KernelBuilder, Scalar, Type, ValueId};
 use slmc_ir::plan::Extent;
 
 use super::activation::{ActParams, params, store_group};
-use super::heads::cache_elem;
-use super::schedule::{LINE, Schedule, divisor_at_most};
+use super::cache::Half;
+use super::schedule::{Schedule, divisor_at_most};
 use crate::lower::activation::GROUP;
 use crate::lower::emit::Attention;
 use crate::lower::launch::{Launch, Limits, Phase};
-use crate::lower::softcap::capped;
 
 /// Lower than every score, and finite so that differences of scores are.
 const LOWEST: f32 = -1e30;
 
 struct Tile {
     q: BufId,
-    k: BufId,
-    v: BufId,
+    k: Half,
+    v: Half,
     act: ActParams,
     queries: BufId,
     scores: BufId,
+    /// Scores times the scales of the values, [dims / 32, rows, positions of a step]; the scores themselves where values have none.
+    weights: BufId,
     sums: BufId,
     most: BufId,
     total: BufId,
@@ -62,16 +67,19 @@ impl Emitter<'_> {
         let mut kb = KernelBuilder::new(name, limits.bounds(self.what.phase), [token_grid.max, head_grid.max, 1]);
         let b = &mut kb;
         let q = b.param("q", f32s, self.what.q_rows * h.q_stride(), Access::Read, 64);
-        let k = b.param("k_cache", cache_elem(&h), h.cache_len(), Access::Read, 64);
-        let v = b.param("v_cache", cache_elem(&h), h.cache_len(), Access::Read, 64);
+        let k = Half::declare(b, "k_cache", h, sched, Access::Read);
+        let v = Half::declare(b, "v_cache", h, sched, Access::Read);
         let (act, _) = params(&self.what.out, b, Access::Write);
+        let step = rows * sched.attention_positions;
+        let scores = b.private("scores", f32s, step);
         let tile = Tile {
             q,
             k,
             v,
             act,
             queries: b.private("queries", f32s, rows * h.dims),
-            scores: b.private("scores", f32s, rows * sched.attention_positions),
+            scores,
+            weights: if v.has_scales() { b.private("weights", f32s, h.dims / GROUP * step) } else { scores },
             sums: b.private("sums", f32s, rows * h.dims),
             most: b.private("most", f32s, rows),
             total: b.private("total", f32s, rows),
@@ -121,6 +129,9 @@ impl Emitter<'_> {
             self.scores(b, &tile, kv_head, place, vectors);
             self.mask(b, &tile, p, t_begin, base, vectors);
             self.softmax(b, &tile, vectors);
+            if v.has_scales() {
+                self.weigh(b, &tile, kv_head, place, vectors);
+            }
             self.values(b, &tile, kv_head, place, count);
         });
         self.finish(b, &tile, t_begin, t_end, head);
@@ -150,77 +161,9 @@ impl Emitter<'_> {
         });
     }
 
-    /// How far ahead the cache is prefetched, in its elements.
+    /// How far ahead the cache is prefetched, bytes.
     fn ahead(&self) -> u32 {
-        if self.what.phase == Phase::Decode { self.sched.prefetch_bytes / cache_elem(&self.what.heads).bytes() } else { 0 }
-    }
-
-    /// Prefetches what follows `count` elements of a cache half from `at` on at the distance of the schedule.
-    fn prefetch(&self, b: &mut KernelBuilder, buf: BufId, at: ValueId, count: u32) {
-        let line = LINE / cache_elem(&self.what.heads).bytes();
-        if self.ahead() > 0 {
-            for i in 0..count.div_ceil(line) {
-                let ahead = b.add(at, self.ahead() + i * line);
-                b.prefetch(buf, ahead);
-            }
-        }
-    }
-
-    fn load_cache(&self, b: &mut KernelBuilder, buf: BufId, at: ValueId) -> ValueId {
-        let v = b.load(Type::vector(cache_elem(&self.what.heads).scalar, self.sched.lanes), buf, at);
-        if cache_elem(&self.what.heads).scalar == Scalar::F32 { v } else { b.convert(v, Scalar::F32) }
-    }
-
-    fn scores(&self, b: &mut KernelBuilder, tile: &Tile, kv_head: ValueId, place: ValueId, vectors: ValueId) {
-        let h = self.what.heads;
-        let lanes = u32::from(self.sched.lanes);
-        let rows = tile.heads * tile.tokens;
-        let vec = Type::vector(Scalar::F32, self.sched.lanes);
-        let first = b.mul(kv_head, h.positions);
-        let first = b.add(first, place);
-        let first = b.mul(first, h.dims);
-        b.for_(0u32, vectors, 1, |b, j| {
-            let at = b.mul(j, lanes * h.dims);
-            let at = b.add(first, at);
-            // Few rows leave fma latency open; their dims are dealt to two sums.
-            let parts = if rows < 8 { 2 } else { 1 };
-            let sums: Vec<_> = (0..rows * parts).map(|_| b.var(vec, 0.0f32)).collect();
-            // With a prefetch, at least the dims of a line.
-            let line = LINE / (lanes * cache_elem(&h).bytes()).min(LINE);
-            let columns = if self.ahead() == 0 { parts } else { divisor_at_most(h.dims, line.max(parts)) };
-            b.for_unrolled(0u32, h.dims, columns, 2, |b, first_dim| {
-                let from = b.mul(first_dim, lanes);
-                let from = b.add(at, from);
-                self.prefetch(b, tile.k, from, columns * lanes);
-                for column in 0..columns {
-                    let part = column % parts;
-                    let d = b.add(first_dim, column);
-                    let from = b.mul(d, lanes);
-                    let from = b.add(at, from);
-                    let key = self.load_cache(b, tile.k, from);
-                    for r in 0..rows {
-                        let qi = b.add(d, r * h.dims);
-                        let q = b.load(Type::scalar(Scalar::F32), tile.queries, qi);
-                        let q = b.repeat(q, self.sched.lanes);
-                        let sum = sums[(r * parts + part) as usize];
-                        let old = b.get(sum);
-                        let new = b.fma(key, q, old);
-                        b.set(sum, new);
-                    }
-                }
-            });
-            let column = b.mul(j, lanes);
-            for r in 0..rows {
-                let mut sum = b.get(sums[(r * parts) as usize]);
-                for part in 1..parts {
-                    let more = b.get(sums[(r * parts + part) as usize]);
-                    sum = b.add(sum, more);
-                }
-                let sum = capped(b, sum, self.what.softcap);
-                let to = b.add(column, r * self.sched.attention_positions);
-                b.store(tile.scores, to, sum);
-            }
-        });
+        if self.what.phase == Phase::Decode { self.sched.prefetch_bytes } else { 0 }
     }
 
     /// Overwrites the scores of positions that a row may not see.
@@ -250,117 +193,6 @@ impl Emitter<'_> {
                     hide(zero, hidden);
                 }
             }
-        }
-    }
-
-    fn softmax(&self, b: &mut KernelBuilder, tile: &Tile, vectors: ValueId) {
-        let lanes = u32::from(self.sched.lanes);
-        let f32s = Type::scalar(Scalar::F32);
-        let vec = Type::vector(Scalar::F32, self.sched.lanes);
-        b.for_(0u32, tile.heads * tile.tokens, 1, |b, r| {
-            let row = b.mul(r, self.sched.attention_positions);
-            let most = b.var(vec, LOWEST);
-            b.for_(0u32, vectors, 1, |b, j| {
-                let at = b.mul(j, lanes);
-                let at = b.add(row, at);
-                let s = b.load(vec, tile.scores, at);
-                let old = b.get(most);
-                let new = b.max(old, s);
-                b.set(most, new);
-            });
-            let most = b.get(most);
-            let most = b.reduce(ReduceOp::Max, most);
-            let before = b.load(f32s, tile.most, r);
-            let most = b.max(before, most);
-            b.store(tile.most, r, most);
-            let shift = b.sub(before, most);
-            let factor = b.unary(UnaryOp::Exp, shift);
-            b.store(tile.factor, r, factor);
-            let wide = b.repeat(most, self.sched.lanes);
-            let total = b.var(vec, 0.0f32);
-            b.for_(0u32, vectors, 1, |b, j| {
-                let at = b.mul(j, lanes);
-                let at = b.add(row, at);
-                let s = b.load(vec, tile.scores, at);
-                let s = b.sub(s, wide);
-                let e = b.unary(UnaryOp::Exp, s);
-                b.store(tile.scores, at, e);
-                let old = b.get(total);
-                let new = b.add(old, e);
-                b.set(total, new);
-            });
-            let total = b.get(total);
-            let total = b.reduce(ReduceOp::Add, total);
-            let old = b.load(f32s, tile.total, r);
-            let new = b.fma(old, factor, total);
-            b.store(tile.total, r, new);
-        });
-    }
-
-    fn values(&self, b: &mut KernelBuilder, tile: &Tile, kv_head: ValueId, place: ValueId, count: ValueId) {
-        let h = self.what.heads;
-        let lanes = u32::from(self.sched.lanes);
-        let vec = Type::vector(Scalar::F32, self.sched.lanes);
-        let f32s = Type::scalar(Scalar::F32);
-        let rows = tile.heads * tile.tokens;
-        let width = h.dims / lanes;
-        // Rows and vectors of a register block.
-        let block_vectors = divisor_at_most(width, self.sched.value_registers);
-        let block_rows = divisor_at_most(rows, (self.sched.value_registers / block_vectors).max(1));
-        let first = b.mul(kv_head, h.positions);
-        let first = b.add(first, place);
-        let first = b.mul(first, h.dims);
-        for v0 in (0..width).step_by(block_vectors as usize) {
-            b.for_(0u32, rows, block_rows, |b, r0| {
-                let r0 = b.min(r0, rows - block_rows);
-                let mut sums = Vec::new();
-                for r in 0..block_rows {
-                    let row = b.add(r0, r);
-                    let factor = b.load(f32s, tile.factor, row);
-                    let factor = b.repeat(factor, self.sched.lanes);
-                    let at = b.mul(row, h.dims);
-                    for v in 0..block_vectors {
-                        let at = b.add(at, (v0 + v) * lanes);
-                        let old = b.load(vec, tile.sums, at);
-                        let old = b.mul(old, factor);
-                        sums.push(b.var(vec, old));
-                    }
-                }
-                let weights = b.mul(r0, self.sched.attention_positions);
-                b.for_(0u32, count, 1, |b, i| {
-                    let at = b.mul(i, h.dims);
-                    let at = b.add(first, at);
-                    let values: Vec<ValueId> = (0..block_vectors)
-                        .map(|v| {
-                            let at = b.add(at, (v0 + v) * lanes);
-                            self.load_cache(b, tile.v, at)
-                        })
-                        .collect();
-                    let from = b.add(at, v0 * lanes);
-                    self.prefetch(b, tile.v, from, block_vectors * lanes);
-                    let wi = b.add(weights, i);
-                    for r in 0..block_rows {
-                        let at = b.add(wi, r * self.sched.attention_positions);
-                        let w = b.load(f32s, tile.scores, at);
-                        let w = b.repeat(w, self.sched.lanes);
-                        for v in 0..block_vectors {
-                            let sum = sums[(r * block_vectors + v) as usize];
-                            let old = b.get(sum);
-                            let new = b.fma(values[v as usize], w, old);
-                            b.set(sum, new);
-                        }
-                    }
-                });
-                for r in 0..block_rows {
-                    let row = b.add(r0, r);
-                    let at = b.mul(row, h.dims);
-                    for v in 0..block_vectors {
-                        let at = b.add(at, (v0 + v) * lanes);
-                        let sum = b.get(sums[(r * block_vectors + v) as usize]);
-                        b.store(tile.sums, at, sum);
-                    }
-                }
-            });
         }
     }
 
