@@ -55,7 +55,7 @@ impl Schedule {
             token_tile: chosen(
                 Parameter::TokenTile,
                 if many {
-                    12
+                    16
                 } else if registers >= 16 || sums_in_place {
                     4
                 } else {
