@@ -62,8 +62,8 @@ fn texts_that_break_a_rule() {
             "v3: slot 0 part k is written by v2 already [kv-slot]",
         ),
         (
-            "v2: q8g32[P+T,64] = kv_append v0 {slot = 0, part = k} return v0",
-            "v2: kv_append gives f32[P+T,64], but the type is q8g32[P+T,64] [result-type]",
+            "v2: q6g32[P+T,64] = kv_append v0 {slot = 0, part = k} return v0",
+            "v2: kv_append gives f32[P+T,64], but the type is q6g32[P+T,64] [result-type]",
         ),
         (
             "v2: f32[P+T,64] = kv_append v0 {slot = 0, part = v} \
@@ -76,7 +76,7 @@ fn texts_that_break_a_rule() {
              v2: attention: scale = inf, expected a finite number [attribute]\n\
              v2: attention: window = 0, expected at least 1 [attribute]\n\
              v2: attention: softcap: expected a finite number > 0 [attribute]\n\
-             v2: attention: k is f32[T,64], expected a KV slot: f32 or f16 [P+T, kv_heads · head_dim] [operand]",
+             v2: attention: k is f32[T,64], expected a KV slot: f32, f16 or q8g32 [P+T, kv_heads · head_dim] [operand]",
         ),
         ("v2: f32[T,64] = silu v0 v3: f32[T,64] = silu v2 return v3 group single = v2", "body: groups are not a partition"),
         ("v2: f32[T,64] = silu v0 return v2 group single = v2 group single =", "body: group 1 (single) is empty [group]"),

@@ -1,5 +1,7 @@
 //! Lowered fixtures: every kernel is valid, and the kernel interpreter walking the plan gives Hugging Face's numbers.
 
+use std::fs;
+
 use slmc_ir::interp::graph::GraphInterp;
 use slmc_ir::interp::plan::PlanInterp;
 use slmc_ir::kernel::verify::verify_kernel;
@@ -93,6 +95,51 @@ fn caches_of_windows_wrap_around() {
             let d = largest_difference(&found, &logits[190..]);
             assert!(d <= 2e-4, "{name} {} after going back: logits differ by {d}", target.name);
             assert!(session.rewind(100).is_err());
+        }
+    }
+}
+
+/// A fixture made for more positions than it says.
+fn with_context(name: &str, positions: u32) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let source = fixture(name);
+    fs::copy(source.join("model.safetensors"), dir.path().join("model.safetensors")).expect("a fixture has weights");
+    let config = fs::read_to_string(source.join("config.json")).expect("a fixture has a configuration");
+    let mut config: serde_json::Value = serde_json::from_str(&config).expect("a configuration is JSON");
+    config["max_position_embeddings"] = positions.into();
+    fs::write(dir.path().join("config.json"), config.to_string()).expect("writable");
+    dir
+}
+
+/// Where tiles of heads cannot be dealt to the cores evenly, decode cuts a cache of more than 256 positions.
+#[test]
+fn long_caches_are_split_over_positions() {
+    for (name, passes) in [("llama-tied", F32), ("qwen2", F32), ("llama-tied", Q4_CACHE_Q8)] {
+        let longer = with_context(name, 600);
+        for target in ["x86_64-avx512vnni", "linux-arm64"] {
+            let mut target = known::find(target).expect("a known target");
+            target.cores = 7;
+            let c = compile(longer.path(), &target, passes, 600, 64);
+            let combines = c.lowered.kernels.kernels.iter().filter(|(_, k)| k.name.starts_with("combine_attention")).count();
+            assert!(combines > 0, "{name} {}: nothing is split", target.name);
+            let ids: Vec<u32> = (0..516).map(|i| (i * 7919 + 13) % c.lowered.plan.vocab).collect();
+            let mut oracle = GraphInterp::new(&c.model.graph, &c.model.checkpoint).unwrap_or_else(|e| panic!("{e}"));
+            let hidden = oracle.body(&ids).unwrap_or_else(|e| panic!("{e}"));
+            let logits = oracle.head(&hidden).unwrap_or_else(|e| panic!("{e}"));
+            let logits: Vec<Vec<f32>> = logits.chunks_exact(c.lowered.plan.vocab as usize).map(<[f32]>::to_vec).collect();
+            let mut session = interpreter(&c);
+            // One token at a time before, at and behind the ends of the first two spans.
+            for (begin, end) in [(250, 260), (508, 516)] {
+                session.eval(&ids[session.position() as usize..begin], 64, false).unwrap_or_else(|e| panic!("{name}: {e}"));
+                let found = session.eval(&ids[begin..end], 1, true).unwrap_or_else(|e| panic!("{name}: {e}"));
+                let what = format!("{name} {} {passes} from {begin}", target.name);
+                if passes == F32 {
+                    let d = largest_difference(&found, &logits[begin..end]);
+                    assert!(d <= 2e-4, "{what}: logits differ by {d}");
+                }
+                let kl = mean_kl(&logits[begin..end], &found);
+                assert!(kl <= 1e-3, "{what}: mean KL divergence {kl:e}");
+            }
         }
     }
 }

@@ -114,8 +114,8 @@ impl Emit for Cpu {
         attention::launch(name, attention, &self.sched, limits)
     }
 
-    fn spans(&self, _: &str, _: &Attention, _: &Limits) -> Option<Spans> {
-        None
+    fn spans(&self, name: &str, attention: &Attention, limits: &Limits) -> Option<Spans> {
+        attention::spans(name, attention, &self.sched, limits)
     }
 
     fn norm(&self, name: &str, norm: &Norm, limits: &Limits) -> Launch {

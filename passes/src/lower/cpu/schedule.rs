@@ -10,6 +10,8 @@ pub const LINE: u32 = 64;
 /// Parameters that shape every CPU kernel.
 #[derive(Debug, Clone)]
 pub struct Schedule {
+    /// Cores that the work is dealt to.
+    pub cores: u32,
     /// f32 lanes of a vector: rows of a packed block, positions of a key block.
     pub lanes: u16,
     /// Tokens whose accumulators are held in registers at once in prefill; even.
@@ -48,6 +50,7 @@ impl Schedule {
         let sums_in_place = matches!(target.dot, DotKind::I8I8 | DotKind::Mmla);
         let chosen = |parameter: Parameter, suggested: u32| target.tuning.get(parameter).unwrap_or(suggested);
         Self {
+            cores: target.cores.max(1),
             lanes,
             k_step: if target.dot == DotKind::Mmla { 8 } else { 4 },
             slice_rows: if sums_in_place { lanes.min(8) } else { lanes },

@@ -4,20 +4,26 @@
 //! value row is loaded once for all rows of the tile. Steps cover [`Schedule::attention_positions`] positions; those before the
 //! first position and after the last that the tile may see are not visited. A step of which a row sees nothing leaves
 //! weights that the first score it sees wipes out.
+//!
+//! In decode a long cache may be dealt to tiles as *spans* of positions; what they find is combined by a second kernel (`spans`).
 
+mod finish;
 mod scores;
 mod softmax;
+mod spans;
 mod values;
 
-use slmc_ir::kernel::{Access, BinaryOp, BufId, Builtin, KernelBuilder, Scalar, Type, ValueId};
+use slmc_ir::kernel::{Access, BufId, Builtin, KernelBuilder, Scalar, Type, ValueId};
 use slmc_ir::plan::Extent;
 
-use super::activation::{ActParams, params, store_group};
+use super::activation::params;
 use super::cache::Half;
 use super::schedule::{Schedule, divisor_at_most};
 use crate::lower::activation::GROUP;
-use crate::lower::emit::Attention;
+use crate::lower::emit::{Attention, Spans};
 use crate::lower::launch::{Launch, Limits, Phase};
+use finish::Finish;
+use spans::{Part, SPAN};
 
 /// Lower than every score, and finite so that differences of scores are.
 const LOWEST: f32 = -1e30;
@@ -26,7 +32,6 @@ struct Tile {
     q: BufId,
     k: Half,
     v: Half,
-    act: ActParams,
     queries: BufId,
     scores: BufId,
     /// Scores times the scales of the values, [dims / 32, rows, positions of a step]; the scores themselves where values have none.
@@ -41,9 +46,24 @@ struct Tile {
     tokens: u32,
 }
 
-/// Makes the kernel: parameters q, key cache, value cache, then the activations written.
+/// Where a tile's results go.
+enum Output<'a> {
+    /// To the activations.
+    Whole(Finish<'a>),
+    /// To the kernel that combines spans.
+    Part(Part),
+}
+
+/// Makes the kernel: parameters q, key cache, value cache, then the activations written, or with several spans the buffers of
+/// [`spans`].
 pub fn launch(name: &str, what: &Attention, sched: &Schedule, limits: &Limits) -> Launch {
     Emitter { what, sched }.launch(name, limits)
+}
+
+/// What follows the kernel where it leaves parts, the second one called `name`.
+pub fn spans(name: &str, what: &Attention, sched: &Schedule, limits: &Limits) -> Option<Spans> {
+    let emitter = Emitter { what, sched };
+    (emitter.spans(limits) > 1).then(|| Spans { parts: emitter.parts(limits), combine: emitter.combine(name, limits) })
 }
 
 struct Emitter<'a> {
@@ -55,28 +75,31 @@ impl Emitter<'_> {
     fn launch(&self, name: &str, limits: &Limits) -> Launch {
         let (h, sched) = (self.what.heads, self.sched);
         let lanes = u32::from(sched.lanes);
-        let group = h.heads / h.kv_heads;
-        let heads = divisor_at_most(group, sched.attention_rows);
+        let group = h.group();
+        let heads = self.tile_heads();
         let tokens = if limits.tokens(self.what.phase) == 1 || heads < group { 1 } else { (sched.attention_rows / heads).max(1) };
         let rows = heads * tokens;
         let token_grid = Extent::tokens(tokens, limits.tokens(self.what.phase).div_ceil(tokens));
         let head_grid = Extent::fixed(h.heads / heads);
+        let span_grid = self.span_grid(limits);
         let f32s = Type::scalar(Scalar::F32);
         let vec = Type::vector(Scalar::F32, sched.lanes);
 
-        let mut kb = KernelBuilder::new(name, limits.bounds(self.what.phase), [token_grid.max, head_grid.max, 1]);
+        let mut kb = KernelBuilder::new(name, limits.bounds(self.what.phase), [token_grid.max, head_grid.max, span_grid.max]);
         let b = &mut kb;
         let q = b.param("q", f32s, self.what.q_rows * h.q_stride(), Access::Read, 64);
         let k = Half::declare(b, "k_cache", h, sched, Access::Read);
         let v = Half::declare(b, "v_cache", h, sched, Access::Read);
-        let (act, _) = params(&self.what.out, b, Access::Write);
+        let output = match self.spans(limits) {
+            1 => Output::Whole(Finish { act: params(&self.what.out, b, Access::Write).0, what: self.what, lanes: sched.lanes }),
+            spans => Output::Part(Part::params(b, &h, spans, Access::Write)),
+        };
         let step = rows * sched.attention_positions;
         let scores = b.private("scores", f32s, step);
         let tile = Tile {
             q,
             k,
             v,
-            act,
             queries: b.private("queries", f32s, rows * h.dims),
             scores,
             weights: if v.has_scales() { b.private("weights", f32s, h.dims / GROUP * step) } else { scores },
@@ -120,6 +143,15 @@ impl Emitter<'_> {
             }
             None => b.constant(Type::INDEX, 0u32),
         };
+        let span = b.builtin(Builtin::Grid(2));
+        let (first, steps) = match output {
+            Output::Whole(_) => (first, steps),
+            Output::Part(_) => {
+                let first = b.mul(span, SPAN / sched.attention_positions);
+                let last = b.add(first, SPAN / sched.attention_positions);
+                (first, b.min(steps, last))
+            }
+        };
         b.for_(first, steps, 1, |b, step| {
             let base = b.mul(step, sched.attention_positions);
             let place = h.tile_place(b, step, sched.attention_positions);
@@ -134,8 +166,16 @@ impl Emitter<'_> {
             }
             self.values(b, &tile, kv_head, place, count);
         });
-        self.finish(b, &tile, t_begin, t_end, head);
-        Launch { kernel: kb.finish(), grid: [token_grid, head_grid, Extent::fixed(1)] }
+        match output {
+            Output::Whole(finish) => finish.tile(b, &tile, t_begin, t_end, head),
+            Output::Part(part) => self.store_part(b, &tile, part, span, head),
+        }
+        Launch { kernel: kb.finish(), grid: [token_grid, head_grid, span_grid] }
+    }
+
+    /// Heads of a token in a tile: of those that share a KV head.
+    fn tile_heads(&self) -> u32 {
+        divisor_at_most(self.what.heads.group(), self.sched.attention_rows)
     }
 
     /// Copies the tile's queries, scaled. Rows of tokens past T repeat the last token's.
@@ -194,53 +234,6 @@ impl Emitter<'_> {
                 }
             }
         }
-    }
-
-    fn finish(&self, b: &mut KernelBuilder, tile: &Tile, t_begin: ValueId, t_end: ValueId, head: ValueId) {
-        let h = self.what.heads;
-        let lanes = u32::from(self.sched.lanes);
-        let f32s = Type::scalar(Scalar::F32);
-        let one = b.constant(f32s, 1.0f32);
-        b.for_(t_begin, t_end, 1, |b, token| {
-            let tt = b.binary(BinaryOp::Rem, token, tile.tokens);
-            let r0 = b.mul(tt, tile.heads);
-            b.for_(0u32, tile.heads, 1, |b, hh| {
-                let r = b.add(r0, hh);
-                let total = b.load(f32s, tile.total, r);
-                let inverse = b.div(one, total);
-                let from = b.mul(r, h.dims);
-                let head = b.add(head, hh);
-                if h.head_dim.is_multiple_of(GROUP) {
-                    let wide = b.repeat(inverse, self.sched.lanes);
-                    let first = b.mul(head, h.head_dim / GROUP);
-                    b.for_(0u32, h.head_dim / GROUP, 1, |b, g| {
-                        let at = b.mul(g, GROUP);
-                        let at = b.add(from, at);
-                        let values: Vec<ValueId> = (0..GROUP / lanes)
-                            .map(|i| {
-                                let at = b.add(at, i * lanes);
-                                let v = b.load(Type::vector(Scalar::F32, self.sched.lanes), tile.sums, at);
-                                b.mul(v, wide)
-                            })
-                            .collect();
-                        let group = b.add(first, g);
-                        store_group(b, &tile.act, &self.what.out, token, group, &values);
-                    });
-                } else {
-                    let ActParams::F32 { x } = tile.act else { unreachable!("invariant: a group of 32 lies in one head") };
-                    let to = b.mul(token, self.what.out.stride());
-                    let first = b.mul(head, h.head_dim);
-                    let to = b.add(to, first);
-                    b.for_(0u32, h.head_dim, 1, |b, d| {
-                        let at = b.add(from, d);
-                        let v = b.load(f32s, tile.sums, at);
-                        let v = b.mul(v, inverse);
-                        let to = b.add(to, d);
-                        b.store(x, to, v);
-                    });
-                }
-            });
-        });
     }
 }
 
