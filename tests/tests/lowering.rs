@@ -39,6 +39,14 @@ fn interpreter(c: &Compiled) -> PlanInterp<'_> {
     PlanInterp::new(&c.lowered.plan, &c.lowered.kernels, &c.weights).unwrap_or_else(|e| panic!("{e}"))
 }
 
+/// What the graph interpreter makes of the tokens: a row of logits for each.
+fn oracle(c: &Compiled, ids: &[u32]) -> Vec<Vec<f32>> {
+    let mut oracle = GraphInterp::new(&c.model.graph, &c.model.checkpoint).unwrap_or_else(|e| panic!("{e}"));
+    let hidden = oracle.body(ids).unwrap_or_else(|e| panic!("{e}"));
+    let logits = oracle.head(&hidden).unwrap_or_else(|e| panic!("{e}"));
+    logits.chunks_exact(c.lowered.plan.vocab as usize).map(<[f32]>::to_vec).collect()
+}
+
 #[test]
 fn f32_builds_give_the_reference_numbers_in_every_chunking() {
     for name in FIXTURES {
@@ -78,10 +86,7 @@ fn caches_of_windows_wrap_around() {
             let c = compile(&fixture(name), &target, F32, 256, 8);
             assert!(c.lowered.plan.kv.iter().any(|kv| kv.ring.is_some_and(|ring| ring.positions <= 64)), "{name}: {:?}", c.lowered.plan.kv);
             let ids: Vec<u32> = (0..200).map(|i| (i * 7919 + 13) % c.lowered.plan.vocab).collect();
-            let mut oracle = GraphInterp::new(&c.model.graph, &c.model.checkpoint).unwrap_or_else(|e| panic!("{e}"));
-            let hidden = oracle.body(&ids).unwrap_or_else(|e| panic!("{e}"));
-            let logits = oracle.head(&hidden).unwrap_or_else(|e| panic!("{e}"));
-            let logits: Vec<Vec<f32>> = logits.chunks_exact(c.lowered.plan.vocab as usize).map(<[f32]>::to_vec).collect();
+            let logits = oracle(&c, &ids);
             let mut session = interpreter(&c);
             for chunk in [8, 3] {
                 session.reset();
@@ -123,10 +128,7 @@ fn long_caches_are_split_over_positions() {
             let combines = c.lowered.kernels.kernels.iter().filter(|(_, k)| k.name.starts_with("combine_attention")).count();
             assert!(combines > 0, "{name} {}: nothing is split", target.name);
             let ids: Vec<u32> = (0..516).map(|i| (i * 7919 + 13) % c.lowered.plan.vocab).collect();
-            let mut oracle = GraphInterp::new(&c.model.graph, &c.model.checkpoint).unwrap_or_else(|e| panic!("{e}"));
-            let hidden = oracle.body(&ids).unwrap_or_else(|e| panic!("{e}"));
-            let logits = oracle.head(&hidden).unwrap_or_else(|e| panic!("{e}"));
-            let logits: Vec<Vec<f32>> = logits.chunks_exact(c.lowered.plan.vocab as usize).map(<[f32]>::to_vec).collect();
+            let logits = oracle(&c, &ids);
             let mut session = interpreter(&c);
             // One token at a time before, at and behind the ends of the first two spans.
             for (begin, end) in [(250, 260), (508, 516)] {
@@ -151,10 +153,7 @@ fn quantized_builds_agree_with_the_graph_interpreter() {
         for target in known::known().into_iter().filter(|t| t.gpu.is_none()) {
             for passes in [F16, Q8, Q4, Q4_CACHE_Q8] {
                 let c = compile(&fixture(name), &target, passes, 256, 64);
-                let mut oracle = GraphInterp::new(&c.model.graph, &c.model.checkpoint).unwrap_or_else(|e| panic!("{e}"));
-                let hidden = oracle.body(&expected.input_ids).unwrap_or_else(|e| panic!("{e}"));
-                let logits = oracle.head(&hidden).unwrap_or_else(|e| panic!("{e}"));
-                let logits: Vec<Vec<f32>> = logits.chunks_exact(c.lowered.plan.vocab as usize).map(<[f32]>::to_vec).collect();
+                let logits = oracle(&c, &expected.input_ids);
                 let mut session = interpreter(&c);
                 for chunk in [64, 1] {
                     session.reset();
@@ -184,10 +183,7 @@ fn odd_geometries_agree_with_the_graph_interpreter() {
                 for (_, k) in c.lowered.kernels.kernels.iter() {
                     verify_kernel(k).unwrap_or_else(|faults| panic!("{what}: @{}: {faults:?}", k.name));
                 }
-                let mut oracle = GraphInterp::new(&c.model.graph, &c.model.checkpoint).unwrap_or_else(|e| panic!("{what}: {e}"));
-                let hidden = oracle.body(&ids).unwrap_or_else(|e| panic!("{what}: {e}"));
-                let logits = oracle.head(&hidden).unwrap_or_else(|e| panic!("{what}: {e}"));
-                let logits: Vec<Vec<f32>> = logits.chunks_exact(model.vocab).map(<[f32]>::to_vec).collect();
+                let logits = oracle(&c, &ids);
                 let found = interpreter(&c).eval(&ids, 7, true).unwrap_or_else(|e| panic!("{what}: {e}"));
                 if passes == F32 {
                     let d = largest_difference(&found, &logits);

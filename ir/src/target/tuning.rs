@@ -21,17 +21,20 @@ pub enum Parameter {
     DecodeTile,
     /// How far ahead of their reads kernels prefetch weights, and those of decode the cache, bytes; 0 leaves it to the processor.
     Prefetch,
+    /// Groups of columns that a round of the inner loop of a product covers.
+    Unroll,
 }
 
 impl Parameter {
     /// Every parameter with its name in target texts.
-    pub const ALL: [(Parameter, &'static str); 6] = [
+    pub const ALL: [(Parameter, &'static str); 7] = [
         (Parameter::TokenTile, "token_tile"),
         (Parameter::PrefillTile, "prefill_tile"),
         (Parameter::AttentionRows, "attention_rows"),
         (Parameter::ValueRegisters, "value_registers"),
         (Parameter::DecodeTile, "decode_tile"),
         (Parameter::Prefetch, "prefetch"),
+        (Parameter::Unroll, "unroll"),
     ];
 
     /// The parameter of a name.
@@ -53,6 +56,7 @@ impl Parameter {
             Self::ValueRegisters => (1, 64),
             Self::DecodeTile => (1 << 10, 1 << 26),
             Self::Prefetch => (0, 1 << 16),
+            Self::Unroll => (1, 8),
         }
     }
 
@@ -71,12 +75,13 @@ impl Parameter {
             Self::ValueRegisters => &[8, 10, 12, 16, 20, 24],
             Self::DecodeTile => &[12 << 10, 24 << 10, 48 << 10, 96 << 10, 192 << 10],
             Self::Prefetch => &[0, 1 << 10, 2 << 10, 4 << 10, 8 << 10, 16 << 10],
+            Self::Unroll => &[1, 2, 4],
         }
     }
 
     /// Whether it shapes prompts (true) or the step of one token.
     pub fn is_of_prefill(self) -> bool {
-        !matches!(self, Self::DecodeTile | Self::Prefetch)
+        !matches!(self, Self::DecodeTile | Self::Prefetch | Self::Unroll)
     }
 }
 

@@ -47,11 +47,11 @@ impl Groups<'_> {
 
     /// Emits the loop: `body` for every 32 columns.
     pub fn walk(&self, b: &mut KernelBuilder, body: impl Fn(&mut KernelBuilder, &Part<'_>)) {
-        let Product { layout, k, weights, prefetch_bytes, .. } = *self.product;
+        let Product { layout, k, weights, prefetch_bytes, unroll, .. } = *self.product;
         let (group_bytes, parts) = (layout.group_bytes(), self.parts());
         let q0 = b.mul(self.row, k);
         let s0 = b.mul(self.row, k / GROUP);
-        b.for_(0u32, k / layout.group(), 1, |b, g| {
+        b.for_unrolled(0u32, k / layout.group(), 1, unroll, |b, g| {
             let at = b.mul(g, group_bytes);
             let at = b.add(self.start, at);
             let q_at = b.mul(g, layout.group());

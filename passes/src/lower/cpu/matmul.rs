@@ -138,6 +138,7 @@ impl Body<'_> {
             act: self.act,
             tokens: self.tile,
             prefetch_bytes: self.sched.prefetch_bytes,
+            unroll: self.sched.unroll,
         };
         let Some(scratch) = self.scratch else {
             let row = b.add(self.row_base, t_begin);

@@ -29,6 +29,8 @@ pub struct Product<'a> {
     pub tokens: u32,
     /// Prefetch distance in bytes; 0 for none.
     pub prefetch_bytes: u32,
+    /// Groups in a round of the loop over columns.
+    pub unroll: u32,
 }
 
 impl Product<'_> {

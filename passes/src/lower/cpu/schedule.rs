@@ -32,6 +32,8 @@ pub struct Schedule {
     pub value_registers: u32,
     /// How far ahead of their reads kernels prefetch weights, and those of decode the cache, bytes; 0 for not at all.
     pub prefetch_bytes: u32,
+    /// Groups that a round of the loop over a product's columns covers.
+    pub unroll: u32,
     /// Added to stored `q8` values.
     pub q8_offset: u8,
     /// Weight bytes that a decode tile reads, about.
@@ -88,6 +90,7 @@ impl Schedule {
                 },
             ),
             prefetch_bytes: chosen(Parameter::Prefetch, 0),
+            unroll: chosen(Parameter::Unroll, 1),
             q8_offset: if target.dot == DotKind::U8I8 { 128 } else { 0 },
             decode_tile_bytes: chosen(Parameter::DecodeTile, 48 << 10).into(),
             prefill_tile_macs: chosen(Parameter::PrefillTile, 12 << 20).into(),
